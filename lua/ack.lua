@@ -1,0 +1,76 @@
+-- ack: running -> completed, then ready -> running | expired; report finished jobs and fill their slots in one call.
+-- Why: only the worker that holds the current token may end a job; a late ack, after the job went to another worker, writes
+--   nothing and is told STALE. The same ack sent twice counts once. Claiming in the same call halves the round trips.
+-- KEYS
+-- 1 meta       taskq:{q}:meta              hash   pause flag
+-- 2 alive      taskq:{q}:alive:<worker>    string the worker's heartbeat
+-- 3 running    taskq:{q}:running:<worker>  zset   id by claim ms
+-- 4 stats      taskq:{q}:stats             hash   counters
+-- 5 scheduled  taskq:{q}:scheduled         zset   id by due ms (looked at only)
+-- 6 retry      taskq:{q}:retry             zset   id by due ms (looked at only)
+-- 7 done       taskq:{q}:done              zset   id by end ms
+-- 8 wake       taskq:{q}:wake              list   wake tokens
+-- 9... ready   taskq:{q}:ready[:<class>]   zset   id by rank, one key per class the worker serves
+-- ARGV
+-- 1 job_prefix  text    taskq:{q}:job:
+-- 2 worker      text    id of the worker
+-- 3 keep_ms     ms      how long the done index remembers a job
+-- 4 limit       count   free slots, 0..200; 0 claims nothing
+-- 5 done_max    count   how many ended jobs are kept
+-- 6 acks        count   finished jobs in this call, 1..200
+-- 7... jobs     4 each  id, token, result bytes ('' is None), keep result for ms (0: leave nothing behind)
+-- then limits   count   free slots per ready key, in the order of KEYS
+-- Returns
+-- {"OK", now_ms, next_due_ms, more, {id, "STALE" | "ALREADY" | "GONE", ...}, job, ...}   jobs as in claim
+-- {"PAUSED" | "LAPSED", now_ms, next_due_ms, 0, {...}}     acknowledged, but nothing claimed
+-- Cost: O(k log n) for k acknowledged and claimed jobs, k <= 400
+-- Flags: allow-oom
+-- @include now_us text expect read_job count announce last_until finish trim next_due wake_up take
+local meta, alive, running, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local scheduled, retry, done, wake = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local job_prefix, worker, keep_ms, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local done_max, acks = tonumber(ARGV[5]), tonumber(ARGV[6])
+
+expect({ running, done, KEYS[9] }, stats, wake)
+local us = now_us()
+local now = math.floor(us / 1000)
+local odd, ends, ids = {}, {}, {}
+for position = 7, 3 + 4 * acks, 4 do
+  local id, token = ARGV[position], ARGV[position + 1]
+  local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'waiters')
+  if not job then
+    odd[#odd + 1], odd[#odd + 2] = id, 'GONE'
+  elseif job[2] ~= token or job[3] ~= worker then
+    odd[#odd + 1], odd[#odd + 2] = id, 'STALE'
+  elseif job[1] == 'running' then
+    ends[#ends + 1] = { id, position, job[4] }
+    ids[#ids + 1] = id
+  else
+    odd[#odd + 1], odd[#odd + 2] = id, job[1] == 'completed' and 'ALREADY' or 'STALE'
+  end
+end
+
+local kept = false
+if #ids > 0 then redis.call('ZREM', running, unpack(ids)) end
+for _, ended in ipairs(ends) do
+  local id, position = ended[1], ended[2]
+  local result, keep = ARGV[position + 2], tonumber(ARGV[position + 3])
+  finish(job_prefix .. id, id, done, 'completed', now, keep, result ~= '' and { 'result', result } or {})
+  kept = kept or keep > 0
+  if ended[3] then announce(ended[3], id, 'completed', result) end
+end
+count(stats, now, 'completed', #ends)
+if kept then trim(done, job_prefix, now, keep_ms, done_max, 2 * acks + 10) end
+
+local due = next_due(scheduled, retry, now)
+if redis.call('EXISTS', alive) == 0 then return { 'LAPSED', text(now), due, 0, odd } end
+if limit == 0 then return { 'OK', text(now), due, 0, odd } end
+if redis.call('HGET', meta, 'paused') then return { 'PAUSED', text(now), due, 0, odd } end
+local ready_keys, limits = {}, {}
+for i = 9, #KEYS do
+  ready_keys[i - 8] = KEYS[i]
+  limits[i - 8] = tonumber(ARGV[i - 2 + 4 * acks])
+end
+local jobs, more = take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
+if more then wake_up(wake, 1) end
+return { 'OK', text(now), due, more and 1 or 0, odd, unpack(jobs) }

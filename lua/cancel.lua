@@ -1,0 +1,60 @@
+-- cancel: blocked | scheduled | ready | retry | running -> cancelled; at once, or once the job's worker has stopped it.
+-- Why: only the owner may end a running job, so others leave a note (field cancel) that the owner hears with its next
+--   heartbeat. The note also stops retry, release and reap from bringing the job back. With the token the owner confirms.
+-- KEYS
+-- 1 ready      taskq:{q}:ready      zset  id by rank
+-- 2 scheduled  taskq:{q}:scheduled  zset  id by due ms
+-- 3 retry      taskq:{q}:retry      zset  id by due ms
+-- 4 done       taskq:{q}:done       zset  id by end ms
+-- 5 stats      taskq:{q}:stats      hash  counters
+-- ARGV
+-- 1 job_prefix      text  taskq:{q}:job:
+-- 2 running_prefix  text  taskq:{q}:running:
+-- 3 cancels_prefix  text  taskq:{q}:cancels:
+-- 4 id              text  the job
+-- 5 token           text  '' for anybody; the owner's token to confirm
+-- 6 worker          text  '' for anybody; the owner
+-- 7 keep_ms         ms    how long the cancelled job is kept
+-- Returns
+-- {"OK", state} | {"REQUESTED", worker} | {"ENDED", state} | {"STALE", state} | {"NOT_FOUND", id}
+-- Cost: O(log n)
+-- Flags: allow-oom
+-- @include now_us expect read_job count announce last_until finish
+local ready, scheduled, retry, done, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local job_prefix, running_prefix, cancels_prefix = ARGV[1], ARGV[2], ARGV[3]
+local id, token, worker, keep_ms = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+
+expect({ ready, scheduled, retry, done }, stats)
+local key = job_prefix .. id
+local job = read_job(key, 'state', 'token', 'worker', 'class', 'waiters')
+if not job then return { 'NOT_FOUND', id } end
+local state, home = job[1], nil
+if state == 'running' then
+  if token == '' then
+    redis.call('SCARD', cancels_prefix .. job[3])
+    redis.call('HSET', key, 'cancel', '1')
+    redis.call('SADD', cancels_prefix .. job[3], id)
+    return { 'REQUESTED', job[3] }
+  end
+  if job[2] ~= token or job[3] ~= worker then return { 'STALE', state } end
+  home = running_prefix .. worker
+elseif token ~= '' then
+  return { 'STALE', state }
+elseif state == 'ready' then
+  home = ready
+  if job[4] then home = ready .. ':' .. job[4] end
+elseif state == 'scheduled' then
+  home = scheduled
+elseif state == 'retry' then
+  home = retry
+else
+  return { 'ENDED', state }
+end
+
+local now = math.floor(now_us() / 1000)
+redis.call('ZREM', home, id)
+finish(key, id, done, 'cancelled', now, keep_ms, {})
+last_until(done, keep_ms)
+count(stats, now, 'cancelled', 1)
+if job[5] then announce(job[5], id, 'cancelled', '') end
+return { 'OK', 'cancelled' }

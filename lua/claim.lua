@@ -1,0 +1,51 @@
+-- claim: ready -> running | expired; grant leases to one worker.
+-- Why: a job must have one owner. Leaving the ready set, entering the worker's running set and getting a fresh fencing
+--   token are one step, so no crash can fall between them. A token is greater than every earlier token of its job, even
+--   when the clock steps back. A worker whose heartbeat has lapsed may already be suspected: it must beat first.
+-- KEYS
+-- 1 meta       taskq:{q}:meta              hash   pause flag
+-- 2 alive      taskq:{q}:alive:<worker>    string the worker's heartbeat
+-- 3 running    taskq:{q}:running:<worker>  zset   id by claim ms
+-- 4 stats      taskq:{q}:stats             hash   counters
+-- 5 scheduled  taskq:{q}:scheduled         zset   id by due ms (looked at only)
+-- 6 retry      taskq:{q}:retry             zset   id by due ms (looked at only)
+-- 7 done       taskq:{q}:done              zset   id by end ms, for jobs that missed their deadline
+-- 8 wake       taskq:{q}:wake              list   wake tokens
+-- 9... ready   taskq:{q}:ready[:<class>]   zset   id by rank, one key per class the worker serves
+-- ARGV
+-- 1 job_prefix  text    taskq:{q}:job:
+-- 2 worker      text    id of the worker
+-- 3 keep_ms     ms      how long an expired job is kept
+-- 4 limit       count   free slots, 0..200; 0 claims nothing and passes a wake token on
+-- 5... limits   count   free slots per ready key, in the order of KEYS
+-- Returns
+-- {"OK", now_ms, next_due_ms, more, job, ...}   job: {name, value, ...} with id and token; next_due_ms -1: nothing is due
+-- {"PAUSED", now_ms, next_due_ms, 0}            the queue is paused
+-- {"LAPSED", now_ms, next_due_ms, 0}            no heartbeat: beat, then claim again
+-- Cost: O(k log n) for k claimed jobs, k <= 200
+-- Flags: allow-oom
+-- @include now_us text expect count announce last_until finish next_due wake_up take
+local meta, alive, running, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local scheduled, retry, done, wake = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local job_prefix, worker, keep_ms, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+
+expect({ running, done }, stats, wake)
+local us = now_us()
+local now = math.floor(us / 1000)
+local due = next_due(scheduled, retry, now)
+if redis.call('EXISTS', alive) == 0 then return { 'LAPSED', text(now), due, 0 } end
+if redis.call('HGET', meta, 'paused') then return { 'PAUSED', text(now), due, 0 } end
+
+local ready_keys, limits = {}, {}
+for i = 9, #KEYS do
+  ready_keys[i - 8] = KEYS[i]
+  limits[i - 8] = tonumber(ARGV[i - 4])
+end
+if limit == 0 then
+  -- A worker that was woken but is full by now passes the news on.
+  if redis.call('ZCARD', KEYS[9]) > 0 then wake_up(wake, 1) end
+  return { 'OK', text(now), due, 0 }
+end
+local jobs, more = take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
+if more then wake_up(wake, 1) end
+return { 'OK', text(now), due, more and 1 or 0, unpack(jobs) }

@@ -1,0 +1,9 @@
+-- next_due: ms until the earliest of two zsets of due times, as text; '-1' when both are empty, '0' when it is due.
+local function next_due(scheduled, retry, now)
+  local first = tonumber(redis.call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')[2])
+  local again = tonumber(redis.call('ZRANGE', retry, 0, 0, 'WITHSCORES')[2])
+  if again and (not first or again < first) then first = again end
+  if not first then return '-1' end
+  if first <= now then return '0' end
+  return string.format('%.0f', first - now)
+end

@@ -1,0 +1,16 @@
+-- rank_of: the score that orders ready jobs, decided once when a job becomes ready; smaller runs first.
+-- policy: table from HMGET policy horizon_ms patience_ms. deadline: ms or nil. at: ms when the job became ready.
+local function rank_of(policy, priority, deadline, at)
+  if policy[1] == 'aging' then
+    local patience, band = 60000, 0
+    local table_ = policy[3] or '600000 480000 360000 240000 120000 60000 30000 10000 3000 1000'
+    for ms in string.gmatch(table_, '%d+') do
+      if band == priority then patience = tonumber(ms) end
+      band = band + 1
+    end
+    local due = at + patience
+    if deadline and deadline < due then due = deadline end
+    return due
+  end
+  return (9 - priority) * 1e13 + (deadline or at + (tonumber(policy[2]) or 60000))
+end

@@ -1,0 +1,86 @@
+-- take: grant up to `limit` leases, best rank first over the worker's ready sets (one, or one per capability class).
+-- Reads and checks every candidate before the first write. Returns flat jobs {name, value, ...} and whether more are waiting.
+-- Needs count, finish, announce, last_until.
+local function read_ready(ready_keys, limits, limit)
+  local all, more = {}, false
+  for i, key in ipairs(ready_keys) do
+    local most = math.min(limit, limits[i])
+    if most > 0 then
+      local found = redis.call('ZRANGE', key, 0, most, 'WITHSCORES')
+      if #found > 2 * most then more = true end
+      for j = 1, math.min(#found, 2 * most), 2 do
+        all[#all + 1] = { found[j], found[j + 1], key }
+      end
+    end
+  end
+  if #ready_keys > 1 then
+    table.sort(all, function(a, b)
+      if a[2] == b[2] then return a[1] < b[1] end
+      return tonumber(a[2]) < tonumber(b[2])
+    end)
+    for i = #all, limit + 1, -1 do
+      all[i] = nil
+      more = true
+    end
+  end
+  return all, more
+end
+
+local function take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
+  local now = math.floor(us / 1000)
+  local picked, more = read_ready(ready_keys, limits, limit)
+  local jobs, missed, leave = {}, {}, {}
+  for _, candidate in ipairs(picked) do
+    local id, key = candidate[1], candidate[3]
+    local gone = leave[key]
+    if not gone then
+      gone = {}
+      leave[key] = gone
+    end
+    gone[#gone + 1] = id
+    local fields = redis.pcall('HGETALL', job_prefix .. id)
+    if not fields.err then
+      local state, deadline, on_miss, token, waiters = nil, nil, nil, 0, nil
+      for i = 1, #fields, 2 do
+        local name = fields[i]
+        if name == 'state' then state = fields[i + 1]
+        elseif name == 'deadline_ms' then deadline = tonumber(fields[i + 1])
+        elseif name == 'on_miss' then on_miss = fields[i + 1]
+        elseif name == 'token' then token = tonumber(fields[i + 1])
+        elseif name == 'waiters' then waiters = fields[i + 1] end
+      end
+      if state ~= 'ready' then
+        more = true -- listed here, but its home is elsewhere (or it has no hash): only the entry goes
+      elseif deadline and deadline <= now and on_miss ~= 'run' then
+        missed[#missed + 1] = { id, waiters }
+        more = true
+      else
+        if token < us then token = us else token = token + 1 end
+        jobs[#jobs + 1] = { id, string.format('%.0f', token), candidate[2], fields }
+      end
+    end
+  end
+
+  for key, ids in pairs(leave) do redis.call('ZREM', key, unpack(ids)) end
+  local replies, holds, started = {}, {}, string.format('%.0f', now)
+  for i, job in ipairs(jobs) do
+    local id, fields = job[1], job[4]
+    redis.call('HSET', job_prefix .. id, 'state', 'running', 'token', job[2], 'worker', worker,
+      'rank', job[3], 'started_ms', started)
+    holds[2 * i - 1], holds[2 * i] = started, id
+    fields[#fields + 1], fields[#fields + 2] = 'id', id
+    fields[#fields + 1], fields[#fields + 2] = 'token', job[2]
+    replies[i] = fields
+  end
+  if #jobs > 0 then
+    redis.call('ZADD', running, unpack(holds))
+    redis.call('HINCRBY', stats, 'claimed', #jobs)
+  end
+  for _, miss in ipairs(missed) do
+    finish(job_prefix .. miss[1], miss[1], done, 'expired', now, keep_ms, { 'reason', 'deadline' })
+    if miss[2] then announce(miss[2], miss[1], 'expired', '') end
+  end
+  if #missed > 0 then last_until(done, keep_ms) end
+  count(stats, now, 'expired', #missed)
+  return replies, more
+end

@@ -1,0 +1,65 @@
+-- release: running -> ready | cancelled; give jobs back unrun, at their old rank, without any penalty.
+-- Why: a worker that shuts down, or does not know the task, must neither lose the job nor charge it. With a class the job
+--   waits in that class's ready set, which only workers that serve the class read: it cannot come back to the giver.
+-- KEYS
+-- 1 running  taskq:{q}:running:<worker>  zset  id by claim ms
+-- 2 ready    taskq:{q}:ready             zset  id by rank
+-- 3 classes  taskq:{q}:classes           set   classes that have been given jobs
+-- 4 done     taskq:{q}:done              zset  id by end ms, for cancelled jobs
+-- 5 wake     taskq:{q}:wake              list  wake tokens
+-- 6 stats    taskq:{q}:stats             hash  counters
+-- ARGV
+-- 1 job_prefix  text    taskq:{q}:job:
+-- 2 worker      text    id of the worker
+-- 3 keep_ms     ms      how long a cancelled job is kept
+-- 4... jobs     3 each  id, token, class ('' for the common ready set)
+-- Returns
+-- {"OK", now_ms, id, "READY" | "CANCELLED" | "STALE" | "GONE", ...}
+-- Cost: O(k log n) for k jobs, k <= 200
+-- Flags: allow-oom
+-- @include now_us text expect read_job count announce last_until finish wake_up
+local running, ready, classes, done, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local job_prefix, worker, keep_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+expect({ running, ready, done }, stats, wake)
+local now = math.floor(now_us() / 1000)
+local words, held = {}, {}
+for position = 4, #ARGV, 3 do
+  local id, token = ARGV[position], ARGV[position + 1]
+  local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'rank', 'cancel', 'waiters')
+  local word = 'STALE'
+  if not job then
+    word = 'GONE'
+  elseif job[1] == 'running' and job[2] == token and job[3] == worker then
+    word = job[5] and 'CANCELLED' or 'READY'
+    held[#held + 1] = { id, word, tonumber(job[4]) or 0, ARGV[position + 2], job[6] }
+  end
+  words[#words + 1], words[#words + 2] = id, word
+end
+
+local released, cancelled = 0, 0
+for _, job in ipairs(held) do
+  local id, word, rank, class, waiters = job[1], job[2], job[3], job[4], job[5]
+  local key = job_prefix .. id
+  redis.call('ZREM', running, id)
+  if word == 'CANCELLED' then
+    finish(key, id, done, 'cancelled', now, keep_ms, {})
+    cancelled = cancelled + 1
+    if waiters then announce(waiters, id, 'cancelled', '') end
+  elseif class == '' then
+    redis.call('HSET', key, 'state', 'ready')
+    redis.call('HDEL', key, 'class')
+    redis.call('ZADD', ready, rank, id)
+    released = released + 1
+  else
+    redis.call('HSET', key, 'state', 'ready', 'class', class)
+    redis.call('ZADD', ready .. ':' .. class, rank, id)
+    redis.call('SADD', classes, class)
+    released = released + 1
+  end
+end
+if cancelled > 0 then last_until(done, keep_ms) end
+if released > 0 then wake_up(wake, released) end
+count(stats, now, 'released', released)
+count(stats, now, 'cancelled', cancelled)
+return { 'OK', text(now), unpack(words) }

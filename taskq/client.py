@@ -1,0 +1,233 @@
+"""The producer's side, asynchronously: send jobs, wait for their end, look, cancel, revive.
+
+Sends of one turn of the event loop travel together, in one script call per queue; a lone one leaves at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from taskq import commands
+from taskq.codec import Codec
+from taskq.commands import BATCH, Enqueued, NewJob, Outcome
+from taskq.errors import StoreUnavailable, WrongState
+from taskq.job import JobInfo
+from taskq.keys import QueueKeys, SharedKeys
+from taskq.results import info_of, timed_out, value_of
+from taskq.store import Store
+
+#: Times a safe call is sent before a lost connection is reported.
+TRIES = 4
+#: How long a waiter trusts its subscription before it looks again, s.
+LOOK_AGAIN = 10.0
+#: Script calls of one enqueue_many that are in flight together.
+WINDOW = 4
+
+
+class Limits(NamedTuple):
+    """What a producer needs of the settings."""
+
+    max_jobs: int
+    max_payload: int
+    keep_ms: int
+
+
+class Client:
+    """Sends and asks over one store. All times in seconds."""
+
+    def __init__(self, store: Store, codec: Codec, namespace: str, limits: Limits) -> None:
+        self.store = store
+        self._codec = codec
+        self._namespace = namespace
+        self._shared = SharedKeys(namespace)
+        self._limits = limits
+        self._name = os.urandom(8).hex()
+        self._queues: dict[str, QueueKeys] = {}
+        self._registered: set[str] = set()
+        self._batches: dict[str, list[tuple[NewJob, asyncio.Future[bool]]]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+        self._waiting: dict[tuple[str, str], set[asyncio.Future[Outcome]]] = {}
+
+    def keys(self, queue: str) -> QueueKeys:
+        """The keys of a queue; InvalidName when it cannot be one."""
+        keys = self._queues.get(queue)
+        if keys is None:
+            keys = self._queues[queue] = QueueKeys(self._namespace, queue)
+        return keys
+
+    async def _register(self, queue: str) -> None:
+        """List the queue among the known ones, once per process. Not queue state, so no script."""
+        if queue not in self._registered:
+            call = commands.plain("SADD", self._shared.queues, queue, parse=int)
+            await self.store.run(call, tries=TRIES)
+            self._registered.add(queue)
+
+    async def send(self, queue: str, job: NewJob) -> bool:
+        """Enqueue one job together with all others of this turn. True: the id was known already.
+
+        Raises JobConflict, QueueFull, StoreError; the job is then not enqueued, except when the outcome of a lost
+        connection stays unknown after several tries (StoreUnavailable).
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._batches = loop, {}
+        batch = self._batches.get(queue)
+        if batch is None:
+            batch = self._batches[queue] = []
+            loop.call_soon(self._flush, queue)
+        future: asyncio.Future[bool] = loop.create_future()
+        batch.append((job, future))
+        return await future
+
+    def _flush(self, queue: str) -> None:
+        batch = self._batches.pop(queue, [])
+        for start in range(0, len(batch), BATCH):
+            task = asyncio.ensure_future(self._send_batch(queue, batch[start : start + BATCH]))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    async def _send_batch(
+        self, queue: str, batch: list[tuple[NewJob, asyncio.Future[bool]]]
+    ) -> None:
+        try:
+            await self._register(queue)
+            done = await self._enqueue(queue, [job for job, _ in batch], all_or_none=False)
+        except BaseException as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            if isinstance(error, Exception):
+                return
+            raise
+        for job, future in batch:
+            if future.done():
+                continue
+            if job.id in done.conflicts:
+                future.set_exception(commands.conflict(job.id))
+            else:
+                future.set_result(job.id in done.duplicates)
+
+    async def _enqueue(
+        self, queue: str, jobs: Sequence[NewJob], *, all_or_none: bool
+    ) -> Enqueued:
+        call = commands.enqueue(
+            self.keys(queue), jobs, max_jobs=self._limits.max_jobs, all_or_none=all_or_none
+        )
+        return await self.store.run(call, tries=TRIES)
+
+    async def send_many(self, queue: str, jobs: Sequence[NewJob]) -> set[str]:
+        """Enqueue many jobs of one queue, 200 a call; the ids that were known already.
+
+        Up to 200 jobs are enqueued all or none. Of more, a conflict or a full queue stops what has not been sent.
+        """
+        await self._register(queue)
+        duplicates: set[str] = set()
+        chunks = [jobs[start : start + BATCH] for start in range(0, len(jobs), BATCH)]
+        for start in range(0, len(chunks), WINDOW):
+            window = chunks[start : start + WINDOW]
+            for done in await asyncio.gather(
+                *(self._enqueue(queue, chunk, all_or_none=True) for chunk in window)
+            ):
+                duplicates |= done.duplicates
+        return duplicates
+
+    async def outcome(self, queue: str, job_id: str, timeout: float | None) -> Outcome:
+        """Wait until a job has ended: told by Redis, not by asking again and again. Raises ResultTimeout."""
+        loop = asyncio.get_running_loop()
+        end = None if timeout is None else loop.time() + timeout
+        keys = self.keys(queue)
+        channel = keys.ended_channel(self._name)
+        waiters = self._waiting.setdefault((queue, job_id), set())
+        future: asyncio.Future[Outcome] = loop.create_future()
+        waiters.add(future)
+        try:
+            while True:
+                try:
+                    if not self.store.subscribed(channel):
+                        await self.store.subscribe(channel, lambda m: self._ended(queue, m))
+                    outcome = await self.store.run(commands.watch(keys, job_id, channel))
+                    if outcome.state != "pending":
+                        return outcome
+                    trust = LOOK_AGAIN
+                except StoreUnavailable:
+                    if end is not None and loop.time() >= end:
+                        raise
+                    trust = 0.5
+                if end is not None:
+                    trust = min(trust, max(0.0, end - loop.time()))
+                done, _ = await asyncio.wait([future], timeout=trust)
+                if done:
+                    outcome = future.result()
+                    if outcome.state != "dead":
+                        return outcome
+                    # The announcement is short; the record has the traceback.
+                    full = await self.store.run(commands.watch(keys, job_id, ""), tries=TRIES)
+                    return full if full.state == "dead" else outcome
+                if end is not None and loop.time() >= end:
+                    assert timeout is not None
+                    raise timed_out(job_id, timeout)
+        finally:
+            waiters.discard(future)
+            if not waiters:
+                self._waiting.pop((queue, job_id), None)
+
+    def _ended(self, queue: str, message: bytes) -> None:
+        job_id, outcome = commands.parse_announcement(message)
+        for future in self._waiting.get((queue, job_id), ()):
+            if not future.done():
+                future.set_result(outcome)
+
+    async def result(self, queue: str, job_id: str, timeout: float | None, known: bool) -> Any:
+        """A job's return value; see Job.result."""
+        outcome = await self.outcome(queue, job_id, timeout)
+        return value_of(outcome, self._codec, job_id, queue, known=known)
+
+    async def info(self, queue: str, job_id: str) -> JobInfo:
+        """What Redis knows of a job. Raises JobNotFound."""
+        (info,) = await self.infos(queue, [job_id])
+        if info is None:
+            raise commands.not_found(self.keys(queue), job_id)
+        return info
+
+    async def infos(self, queue: str, ids: Iterable[str]) -> list[JobInfo | None]:
+        """What Redis knows of several jobs, asked together; None where there is no record."""
+        keys = self.keys(queue)
+        listed = list(ids)
+        flats = await self.store.run_many(
+            [commands.plain("HGETALL", keys.job(job_id), parse=list) for job_id in listed],
+            tries=TRIES,
+        )
+        return [info_of(job_id, queue, flat) for job_id, flat in zip(listed, flats, strict=True)]
+
+    async def cancel(self, queue: str, job_id: str) -> bool:
+        """Stop a job; see Job.cancel."""
+        call = commands.cancel(self.keys(queue), job_id, keep_ms=self._limits.keep_ms)
+        return await self.store.run(call, tries=TRIES)
+
+    async def retry(self, queue: str, job_id: str) -> None:
+        """Revive a job; see Job.retry."""
+        keys = self.keys(queue)
+        check_revived(keys, job_id, await self.store.run(commands.revive(keys, [job_id])))
+
+    async def close(self) -> None:
+        """Let what is being sent arrive, then close the connections."""
+        if self._sending:
+            await asyncio.gather(*self._sending, return_exceptions=True)
+        await self.store.close()
+
+
+def check_revived(keys: QueueKeys, job_id: str, words: dict[str, str]) -> None:
+    """Raise JobNotFound or WrongState unless revive brought the job back."""
+    word = words.get(job_id, "NOT_FOUND")
+    if word == "NOT_FOUND":
+        raise commands.not_found(keys, job_id)
+    if word != "READY":
+        raise WrongState(
+            f"job {job_id} cannot be retried: it is {word}; only dead, expired and cancelled jobs can",
+            job_id=job_id,
+            state=word,
+        )

@@ -1,0 +1,108 @@
+"""Every Redis key and channel taskq uses. The only home of key strings; docs/keyspace.md describes them.
+
+All keys of a queue share the hash tag {queue}, so they live on one Cluster node. Prefixes end in a colon.
+"""
+
+from __future__ import annotations
+
+import re
+
+from taskq.errors import InvalidName
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+
+
+def check_name(name: object, what: str) -> str:
+    """Return `name` if it may be part of a key; raise InvalidName with the rule otherwise."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        shown = repr(name) if len(repr(name)) <= 80 else repr(name)[:77] + "..."
+        raise InvalidName(
+            f"{what} {shown} is not a valid name: use 1 to 64 letters, digits, '_', '.' or '-'"
+        )
+    return name
+
+
+class QueueKeys:
+    """The keys of one queue, built once."""
+
+    __slots__ = (
+        "alive_prefix",
+        "cancels_prefix",
+        "classes",
+        "dead",
+        "done",
+        "done_channel_prefix",
+        "holders",
+        "job_prefix",
+        "meta",
+        "namespace",
+        "prefix",
+        "queue",
+        "ready",
+        "retry",
+        "running_prefix",
+        "scheduled",
+        "stats",
+        "suspects",
+        "wake",
+    )
+
+    def __init__(self, namespace: str, queue: str) -> None:
+        self.namespace = check_name(namespace, "namespace")
+        self.queue = check_name(queue, "queue")
+        self.prefix = prefix = f"{namespace}:{{{queue}}}:"
+        self.job_prefix = prefix + "job:"
+        self.ready = prefix + "ready"
+        self.scheduled = prefix + "scheduled"
+        self.retry = prefix + "retry"
+        self.dead = prefix + "dead"
+        self.done = prefix + "done"
+        self.classes = prefix + "classes"
+        self.holders = prefix + "holders"
+        self.suspects = prefix + "suspects"
+        self.wake = prefix + "wake"
+        self.meta = prefix + "meta"
+        self.stats = prefix + "stats"
+        self.running_prefix = prefix + "running:"
+        self.alive_prefix = prefix + "alive:"
+        self.cancels_prefix = prefix + "cancels:"
+        self.done_channel_prefix = prefix + "ended:"
+
+    def job(self, job_id: str) -> str:
+        return self.job_prefix + job_id
+
+    def ready_of(self, job_class: str) -> str:
+        """The ready set of a capability class; '' is the common one."""
+        return f"{self.ready}:{job_class}" if job_class else self.ready
+
+    def running(self, worker: str) -> str:
+        return self.running_prefix + worker
+
+    def alive(self, worker: str) -> str:
+        return self.alive_prefix + worker
+
+    def cancels(self, worker: str) -> str:
+        return self.cancels_prefix + worker
+
+    def minute(self, minute: int) -> str:
+        """Counters of one minute; `minute` is Unix time // 60."""
+        return f"{self.stats}:{minute}"
+
+    def ended_channel(self, client: str) -> str:
+        """Pub/sub channel on which one client hears of ended jobs."""
+        return self.done_channel_prefix + client
+
+
+class SharedKeys:
+    """The keys that belong to no single queue."""
+
+    __slots__ = ("namespace", "queues", "worker_prefix", "workers")
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = check_name(namespace, "namespace")
+        self.queues = f"{namespace}:queues"
+        self.workers = f"{namespace}:workers"
+        self.worker_prefix = f"{namespace}:worker:"
+
+    def worker(self, worker: str) -> str:
+        return self.worker_prefix + worker

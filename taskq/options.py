@@ -1,0 +1,210 @@
+"""The options of a task and of one call: checked when given, merged task first, call last."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Literal, TypedDict
+
+from taskq.errors import InvalidOption
+from taskq.keys import check_name
+from taskq.retry import BackoffRule, backoff_to_text, check_backoff, error_names
+
+#: The longest time span an option takes, s (about ten years).
+LONGEST = 3650 * 86400.0
+Word = str | bytes | int | float
+
+
+class OptionWords(TypedDict, total=False):
+    """What `.options(...)` takes. Durations in seconds; times are aware datetimes."""
+
+    queue: str
+    priority: int
+    deadline: float | datetime | None
+    on_miss: Literal["expire", "run"]
+    delay: float | None
+    at: datetime | None
+    timeout: float
+    retries: int
+    backoff: BackoffRule
+    retry_on: object
+    result_ttl: float
+    id: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Options that were given; None means not given. Build with `checked`."""
+
+    queue: str | None = None
+    priority: int | None = None
+    deadline: float | datetime | None = None
+    on_miss: str | None = None
+    delay: float | None = None
+    at: datetime | None = None
+    timeout: float | None = None
+    retries: int | None = None
+    backoff: BackoffRule | None = None
+    retry_on: tuple[str, ...] | None = None
+    result_ttl: float | None = None
+    id: str | None = None
+    headers: Mapping[str, str] | None = None
+
+    def merged(self, other: Options) -> Options:
+        """These options with `other`'s given ones on top. A delay replaces a time, and the other way round."""
+        if other is NOTHING:
+            return self
+        changes = {
+            f.name: value for f in fields(other) if (value := getattr(other, f.name)) is not None
+        }
+        if "at" in changes:
+            changes.setdefault("delay", None)
+        if "delay" in changes and other.delay is not None:
+            changes["at"] = None
+        return replace(self, **changes)
+
+    def extras(self) -> tuple[Word, ...]:
+        """Field names and values that travel with the job, so that its worker obeys them."""
+        words: list[Word] = []
+        if self.on_miss == "run":
+            words += ("on_miss", "run")
+        if self.timeout is not None:
+            words += ("timeout_ms", round(self.timeout * 1000))
+        if self.retries is not None:
+            words += ("retries", self.retries)
+        if self.backoff is not None:
+            words += ("backoff", backoff_to_text(self.backoff))
+        if self.retry_on is not None:
+            words += ("retry_on", " ".join(self.retry_on))
+        if self.result_ttl is not None:
+            words += ("result_ttl_ms", round(self.result_ttl * 1000))
+        return tuple(words)
+
+    def at_word(self) -> str:
+        """When the job may start, as the enqueue script reads it."""
+        if self.at is not None:
+            return str(unix_ms(self.at))
+        if self.delay:
+            return f"+{round(self.delay * 1000)}"
+        return ""
+
+    def deadline_word(self) -> str:
+        """When it must have run, as the enqueue script reads it."""
+        if self.deadline is None:
+            return ""
+        if isinstance(self.deadline, datetime):
+            return str(unix_ms(self.deadline))
+        return f"+{round(self.deadline * 1000)}"
+
+
+NOTHING = Options()
+
+
+def unix_ms(when: datetime) -> int:
+    return round(when.timestamp() * 1000)
+
+
+def seconds(name: str, value: object, *, least: float = 0.0, above: bool = False) -> float:
+    """A span of time in seconds within `least` (exclusive with `above`) and ten years, else InvalidOption."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        if (value > least if above else value >= least) and value <= LONGEST:
+            return float(value)
+    sign = ">" if above else ">="
+    raise InvalidOption(
+        f"{name}={_show(value)}: use seconds as a number {sign} {least:g} and <= {LONGEST:g}"
+    )
+
+
+def whole(name: str, value: object, least: int, most: int) -> int:
+    """A whole number within a range, else InvalidOption."""
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        return value
+    raise InvalidOption(f"{name}={_show(value)}: use a whole number from {least} to {most}")
+
+
+def moment(name: str, value: object) -> datetime:
+    """An aware datetime between 1970 and 2200, else InvalidOption."""
+    if not isinstance(value, datetime):
+        raise InvalidOption(f"{name}={_show(value)}: use an aware datetime")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise InvalidOption(
+            f"{name}={_show(value)}: has no time zone; use datetime.now(UTC) or add tzinfo="
+        )
+    if not 1970 <= value.astimezone(UTC).year < 2200:
+        raise InvalidOption(f"{name}={_show(value)}: use a year from 1970 to 2199")
+    return value
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _deadline(value: object) -> float | datetime:
+    if isinstance(value, datetime):
+        return moment("deadline", value)
+    return seconds("deadline", value, above=True)
+
+
+def _on_miss(value: object) -> str:
+    if value not in ("expire", "run"):
+        raise InvalidOption(f"on_miss={_show(value)}: use 'expire' or 'run'")
+    return str(value)
+
+
+_HEADER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def _headers(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise InvalidOption(f"headers={_show(value)}: use a mapping of text to text")
+    for name, content in value.items():
+        if not isinstance(name, str) or not _HEADER.fullmatch(name) or not isinstance(content, str):
+            raise InvalidOption(
+                f"headers: {_show(name)}={_show(content)}: use short names and text values"
+            )
+    return dict(value)
+
+
+_CHECKS = {
+    "queue": lambda value: check_name(value, "queue"),
+    "priority": lambda value: whole("priority", value, 0, 9),
+    "deadline": _deadline,
+    "on_miss": _on_miss,
+    "delay": lambda value: seconds("delay", value),
+    "at": lambda value: moment("at", value),
+    "timeout": lambda value: seconds("timeout", value, above=True),
+    "retries": lambda value: whole("retries", value, 0, 10_000),
+    "backoff": check_backoff,
+    "retry_on": error_names,
+    "result_ttl": lambda value: seconds("result_ttl", value),
+    "id": lambda value: check_name(value, "job id"),
+    "headers": _headers,
+}
+
+
+def checked(words: Mapping[str, object]) -> Options:
+    """Options from keyword arguments; None counts as not given. InvalidOption or InvalidName, one line."""
+    given: dict[str, object] = {}
+    for name, value in words.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            known = ", ".join(_CHECKS)
+            raise InvalidOption(f"unknown option {name!r}: the options are {known}")
+        if value is not None:
+            given[name] = check(value)
+    if "delay" in given and "at" in given:
+        raise InvalidOption("delay and at were both given: use one of them")
+    return Options(**given) if given else NOTHING  # type: ignore[arg-type]
+
+
+def checked_for_call(words: Mapping[str, object]) -> Options:
+    """Options of one call: as `checked`, and everything must be able to travel to the worker."""
+    options = checked(words)
+    if options.backoff is not None:
+        backoff_to_text(options.backoff)
+    return options

@@ -1,0 +1,156 @@
+"""What an app registers: tasks, their dataclasses, a lifespan, settings of queues. Knows nothing of Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
+
+from taskq.codec import Codec
+from taskq.context import Context
+from taskq.errors import ConfigError, InvalidOption, UnknownTask
+from taskq.handle import Job
+from taskq.keys import check_name
+from taskq.options import OptionWords, checked
+from taskq.queue_settings import QueueSettings
+from taskq.task import AsyncTask, PlainTask, Signature, Task, choose_executor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Registry:
+    """The registering half of `TaskQ`."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task[Any, Any]] = {}
+        self.queues: dict[str, QueueSettings] = {}
+        self.codec = Codec()
+        self._lifespan: Callable[[Self], AbstractAsyncContextManager[Any]] | None = None
+
+    async def send(self, call: Signature[R]) -> Job[R]:
+        """Enqueue one call; see TaskQ.send."""
+        raise NotImplementedError
+
+    def send_sync(self, call: Signature[R]) -> Job[R]:
+        """As `send`, blocking."""
+        raise NotImplementedError
+
+    def register_dataclass(self, cls: type[T], name: str | None = None) -> type[T]:
+        """Let instances of a dataclass be arguments and results; also a decorator. Both sides must register it."""
+        return self.codec.register_dataclass(cls, name)
+
+    @overload
+    def task(
+        self, fn: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def task(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def task(self, fn: Callable[Concatenate[Context, P], R], /) -> PlainTask[P, R]: ...
+    @overload
+    def task(self, fn: Callable[P, R], /) -> PlainTask[P, R]: ...
+    @overload
+    def task(
+        self, *, name: str | None = None, executor: str | None = None, **words: Unpack[OptionWords]
+    ) -> TaskDecorator: ...
+
+    def task(
+        self,
+        fn: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        executor: str | None = None,
+        **words: Any,
+    ) -> Any:
+        """Register a function as a task: `@app.task` or `@app.task(retries=5, timeout=30)`.
+
+        `name` defaults to the function's; `executor` to "async" for coroutine functions, "thread" for plain ones.
+        Raises ConfigError for a name that is taken, an option out of range, a function that cannot be a task.
+        """
+        options = checked(words)
+        if "id" in words:
+            raise InvalidOption("id belongs to one call: task.options(id=...)")
+
+        def register(function: Callable[..., Any]) -> Any:
+            kind = choose_executor(function, executor)
+            task_name = check_name(name or function.__name__, "task name")
+            if task_name in self.tasks:
+                taken = self.tasks[task_name].fn
+                raise ConfigError(
+                    f"task name {task_name!r} is taken by {taken.__module__}.{taken.__qualname__}:"
+                    " pass another name="
+                )
+            make = AsyncTask if kind == "async" else PlainTask
+            task: Task[Any, Any] = make(
+                function, name=task_name, options=options, executor=kind, sender=self
+            )
+            self.tasks[task_name] = task
+            return task
+
+        return register if fn is None else register(fn)
+
+    def lifespan(
+        self, fn: Callable[[Any], AsyncIterator[T]]
+    ) -> Callable[[Any], AsyncIterator[T]]:
+        """Register an async generator that sets up what tasks share, and tears it down when the worker ends.
+
+        What it yields is `ctx.state`. Runs once per worker process.
+        """
+        if self._lifespan is not None:
+            raise ConfigError("this app has a lifespan already: do both in one function")
+        self._lifespan = asynccontextmanager(fn)
+        return fn
+
+    def run_lifespan(self) -> AbstractAsyncContextManager[Any]:
+        """The lifespan as a context manager; its value is None when there is none."""
+        return self._lifespan(self) if self._lifespan is not None else nullcontext()
+
+    def queue(
+        self,
+        name: str,
+        *,
+        policy: str | None = None,
+        horizon: float | None = None,
+        patience: Sequence[float] | None = None,
+        max_jobs: int | None = None,
+    ) -> QueueSettings:
+        """Say how a queue orders and bounds its jobs; workers write it to Redis when they start.
+
+        `policy`: "strict" (priority first) or "aging" (every job is the most urgent in the end). `horizon` (s): when a
+        job without a deadline counts as due. `patience`: ten waits (s), for priority 0 to 9. See docs/guarantees.md.
+        """
+        settings = QueueSettings.checked(
+            name, policy=policy, horizon=horizon, patience=patience, max_jobs=max_jobs
+        )
+        self.queues[name] = settings
+        return settings
+
+
+class TaskDecorator:
+    """The type of `app.task(...)` with options: decorates like `app.task` itself."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[Concatenate[Context, P], R], /) -> PlainTask[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> PlainTask[P, R]: ...
+
+    def __call__(self, fn: Any, /) -> Any:
+        raise AssertionError("only its type is used")
+
+
+def find_task(app: Registry, name: str) -> Task[Any, Any]:
+    """The task of that name; UnknownTask, with the names there are, otherwise."""
+    task = app.tasks.get(name)
+    if task is None:
+        names = ", ".join(sorted(app.tasks)) or "none"
+        raise UnknownTask(f"this app has no task {name!r}: it has {names}")
+    return task

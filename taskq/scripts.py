@@ -1,0 +1,152 @@
+"""The only reader of lua/: finds the scripts, flattens their includes, parses their headers.
+
+A wheel carries them in taskq/_lua; a checkout and an editable install have them in lua/ beside the package.
+What is sent to the server is the body without comments, under a `#!lua` line that carries the header's flags,
+so a changed comment does not change the script's SHA1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from taskq.errors import ConfigError
+
+_PARTS = ("Why", "KEYS", "ARGV", "Returns", "Cost", "Flags", "@include")
+_ENTRY = re.compile(r"(\d+)(\.\.\.)?\s+(\S+)\s*(.*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The parsed comment on top of a script. Entries are (position and name, description)."""
+
+    name: str
+    edge: str
+    summary: str
+    why: str
+    keys: tuple[tuple[str, str], ...]
+    args: tuple[tuple[str, str], ...]
+    returns: tuple[str, ...]
+    cost: str
+    flags: tuple[str, ...]
+    includes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """One script, ready to send. `sha` is what EVALSHA takes."""
+
+    name: str
+    source: str
+    sha: str
+    header: Header
+
+
+def lua_folder() -> Path:
+    """Where the scripts are: inside an installed wheel, else beside the package in a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "_lua", here.parent / "lua"):
+        if (folder / "enqueue.lua").is_file():
+            return folder
+    raise ConfigError(f"taskq's Lua scripts are missing beside {here}: reinstall taskq-redis")
+
+
+def parse_header(text: str, name: str) -> Header:
+    """Parse the comment block on top of a script; ConfigError when a part is missing."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        lines.append(line[2:].removeprefix(" "))
+    parts: dict[str, list[str]] = {"first": lines[:1]}
+    section = "first"
+    for line in lines[1:]:
+        for title in _PARTS:
+            if line == title or line.startswith((title + ":", title + " ")):
+                section = title
+                rest = line[len(title) :].lstrip(": ")
+                parts.setdefault(section, []).extend([rest] if rest else [])
+                break
+        else:
+            parts.setdefault(section, []).append(line.strip())
+    missing = [part for part in _PARTS if part not in parts]
+    first = re.fullmatch(rf"{re.escape(name)}: ([^;]+); (.+)", " ".join(parts["first"]))
+    if missing or not first:
+        raise ConfigError(f"lua/{name}.lua: header lacks {', '.join(missing) or 'its first line'}")
+
+    def entries(title: str) -> tuple[tuple[str, str], ...]:
+        found = []
+        for line in parts.get(title, []):
+            entry = _ENTRY.fullmatch(line)
+            if entry:
+                found.append((f"{entry[1]}{entry[2] or ''} {entry[3]}", entry[4]))
+            elif line.startswith("then "):
+                word, _, rest = line.removeprefix("then ").partition(" ")
+                found.append((f"then {word}", rest.strip()))
+        return tuple(found)
+
+    def words(title: str) -> tuple[str, ...]:
+        return tuple(word for word in " ".join(parts[title]).split() if word != "none")
+
+    return Header(
+        name=name,
+        edge=first[1],
+        summary=first[2],
+        why=" ".join(parts["Why"]),
+        keys=entries("KEYS"),
+        args=entries("ARGV"),
+        returns=tuple(line for line in parts["Returns"] if line),
+        cost=" ".join(parts["Cost"]),
+        flags=words("Flags"),
+        includes=words("@include"),
+    )
+
+
+def _code(text: str) -> str:
+    """The lines that are not comments; what runs."""
+    kept = (line.rstrip() for line in text.splitlines())
+    return "\n".join(line for line in kept if line and not line.lstrip().startswith("--"))
+
+
+class ScriptSet:
+    """All scripts of one folder, read when first asked for.
+
+    `replace` swaps include files by name; only tests use it, to put a clock they can turn into the engine.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, *, replace: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder = folder or lua_folder()
+        self._replace = dict(replace or {})
+        self._loaded: dict[str, Script] = {}
+
+    def names(self) -> list[str]:
+        """Names of all scripts, sorted."""
+        return sorted(path.stem for path in self._folder.glob("*.lua"))
+
+    def get(self, name: str) -> Script:
+        """The script of that name, with its includes flattened in."""
+        script = self._loaded.get(name)
+        if script is None:
+            script = self._loaded[name] = self._load(name)
+        return script
+
+    def _load(self, name: str) -> Script:
+        text = (self._folder / f"{name}.lua").read_text(encoding="ascii")
+        header = parse_header(text, name)
+        parts = ["#!lua" + (f" flags={','.join(header.flags)}" if header.flags else "")]
+        for include in header.includes:
+            part = self._replace.get(include)
+            if part is None:
+                path = self._folder / "include" / f"{include}.lua"
+                if not path.is_file():
+                    raise ConfigError(f"lua/{name}.lua: no include lua/include/{include}.lua")
+                part = path.read_text(encoding="ascii")
+            parts.append(_code(part))
+        source = "\n".join([*parts, _code(text), ""])
+        sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        return Script(name=name, source=source, sha=sha, header=header)

@@ -1,0 +1,194 @@
+"""Runs calls on Redis, asynchronously: connects, loads scripts, repeats what may be repeated, turns errors into ours."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from taskq.address import Address
+from taskq.commands import Call, check_reply
+from taskq.errors import StoreUnavailable
+from taskq.redis_errors import check_eviction, server_error
+from taskq.scripts import ScriptSet
+from taskq.wire import ServerError, Wire, open_wire
+
+T = TypeVar("T")
+
+
+class Store:
+    """The async door to one Redis. Used from one event loop at a time; a new loop gets a new connection.
+
+    `socket_timeout` (s) bounds the wait for every reply, `connect_timeout` (s) every connection attempt.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        scripts: ScriptSet | None = None,
+        connect_timeout: float = 5.0,
+        socket_timeout: float = 5.0,
+        name: str = "taskq",
+    ) -> None:
+        self.address = address
+        self.scripts = scripts or ScriptSet()
+        self._connect_timeout = connect_timeout
+        self._socket_timeout = socket_timeout
+        self._name = name
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wire: Wire | None = None
+        self._opening: asyncio.Task[Wire] | None = None
+        self._waiter: Wire | None = None
+        self._listener: Wire | None = None
+        self._callbacks: dict[bytes, Callable[[bytes], None]] = {}
+
+    @property
+    def where(self) -> str:
+        """The server, for messages."""
+        return self.address.masked
+
+    async def _open(self, timeout: float | None = None) -> Wire:
+        return await open_wire(
+            self.address,
+            connect_timeout=self._connect_timeout,
+            timeout=timeout or self._socket_timeout,
+            name=self._name,
+        )
+
+    async def connect(self) -> Wire:
+        """The shared connection, opened when needed. Callers that come at once share one attempt."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._wire, self._opening = loop, None, None
+            self._waiter = self._listener = None
+        if self._wire is not None and self._wire.closed is None:
+            return self._wire
+        if self._opening is None:
+            self._opening = loop.create_task(self._open())
+            self._opening.add_done_callback(self._opened)
+        return await asyncio.shield(self._opening)
+
+    def _opened(self, task: asyncio.Task[Wire]) -> None:
+        self._opening = None
+        if not task.cancelled() and task.exception() is None:
+            self._wire = task.result()
+
+    async def _reply(self, wire: Wire, call: Call[Any]) -> Any:
+        if not call.script:
+            return await wire.send(call.args)
+        script = self.scripts.get(call.script)
+        words = ("EVALSHA", script.sha, len(call.keys), *call.keys, *call.args)
+        reply = await wire.send(words)
+        if type(reply) is ServerError and str(reply).startswith("NOSCRIPT"):
+            loaded = await wire.send(("SCRIPT", "LOAD", script.source))
+            if type(loaded) is ServerError:
+                return loaded
+            reply = await wire.send(words)
+        return reply
+
+    async def run(self, call: Call[T], *, tries: int = 1) -> T:
+        """Run one call. `tries` > 1 repeats it after a lost connection or a passing refusal; every script may be.
+
+        Raises StoreUnavailable (outcome unknown if it was sent), StoreRefused, ScriptBug, and what the call's own
+        parse raises.
+        """
+        for attempt in range(1, tries + 1):
+            try:
+                wire = self._wire
+                if wire is None or wire.closed is not None or self._loop is not _loop():
+                    wire = await self.connect()
+                reply = await self._reply(wire, call)
+                if type(reply) is ServerError:
+                    raise server_error(str(reply), self.where)
+                check_reply(reply, call)
+                return call.parse(reply)
+            except StoreUnavailable:
+                if attempt == tries:
+                    raise
+            await asyncio.sleep(random.uniform(0, min(2.0, 0.05 * 4**attempt)))
+        raise AssertionError("unreachable")
+
+    async def run_many(self, calls: Sequence[Call[T]], *, tries: int = 1) -> list[T]:
+        """Run several calls, sent together; replies in order."""
+        return list(await asyncio.gather(*(self.run(call, tries=tries) for call in calls)))
+
+    async def wait_for_wake(self, keys: Sequence[str], seconds: float) -> str | None:
+        """Block until somebody pushes to one of these lists, at most `seconds`; which one, None when nobody did.
+
+        Has its own connection: a blocked one serves nobody else. Its reply timeout is longer than the wait.
+        """
+        await self.connect()
+        if self._waiter is None or self._waiter.closed is not None:
+            self._waiter = await self._open(timeout=60.0 + self._socket_timeout)
+        wire = self._waiter
+        try:
+            async with asyncio.timeout(seconds + self._socket_timeout):
+                reply = await wire.send(("BLPOP", *keys, f"{max(seconds, 0.001):.3f}"))
+        except BaseException as error:
+            # A cancelled wait may still pop a token later; nobody reads that connection any more.
+            wire.close("wait given up")
+            if isinstance(error, TimeoutError):
+                raise StoreUnavailable(f"Redis at {self.where} does not answer") from error
+            raise
+        if type(reply) is ServerError:
+            raise server_error(str(reply), self.where)
+        return None if reply is None else reply[0].decode()
+
+    async def subscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
+        """Call `callback(message)` for each message on `channel`, until the connection breaks."""
+        await self.connect()
+        if self._listener is None or self._listener.closed is not None:
+            listener = await self._open()
+            self._callbacks = {}
+            listener.on_push = self._pushed
+            self._listener = listener
+        name = channel.encode()
+        if name not in self._callbacks:
+            reply = await self._listener.send(("SUBSCRIBE", channel))
+            if type(reply) is ServerError:
+                raise server_error(str(reply), self.where)
+            self._callbacks[name] = callback
+
+    def subscribed(self, channel: str) -> bool:
+        """True while messages on `channel` are heard."""
+        listener = self._listener
+        return (
+            listener is not None
+            and listener.closed is None
+            and self._loop is _loop()
+            and channel.encode() in self._callbacks
+        )
+
+    def _pushed(self, push: list[Any]) -> None:
+        callback = self._callbacks.get(push[1])
+        if callback is not None:
+            callback(push[2])
+
+    async def check_server(self) -> None:
+        """ServerUnsupported when the server may throw jobs away. Its version was checked on connecting."""
+        wire = await self.connect()
+        info = await wire.send(("INFO", "memory"))
+        if isinstance(info, ServerError):
+            raise server_error(str(info), self.where)
+        if isinstance(info, bytes):
+            for line in info.decode().splitlines():
+                name, _, value = line.partition(":")
+                if name == "maxmemory_policy":
+                    check_eviction(value, self.where)
+
+    async def close(self) -> None:
+        """Close all connections. Using the store again opens new ones."""
+        opening, self._opening = self._opening, None
+        if opening is not None and self._loop is _loop():
+            opening.cancel()
+        if self._loop is _loop():
+            for wire in (self._wire, self._waiter, self._listener):
+                if wire is not None:
+                    wire.close()
+        self._wire = self._waiter = self._listener = None
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()

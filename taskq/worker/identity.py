@@ -1,0 +1,66 @@
+"""Who a worker is: an id unique to one life of one process, and what it tells the roster about itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import socket
+import sys
+import time
+from typing import NamedTuple
+
+import psutil
+
+
+def worker_id(name: str | None) -> str:
+    """`name` (or host and pid) with six random characters: two workers never share an id."""
+    base = name or f"{socket.gethostname().split('.')[0]}-{os.getpid()}"
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', base)[:50]}-{os.urandom(3).hex()}"
+
+
+class Load(NamedTuple):
+    """What a worker does now."""
+
+    running: int
+    done: int
+    failed: int
+    loop_lag: float
+
+
+class Identity:
+    """The fields of `taskq:worker:<id>`."""
+
+    def __init__(
+        self, worker: str, *, queues: list[str], concurrency: int, processes: int, tasks: list[str]
+    ) -> None:
+        self._process = psutil.Process()
+        self._process.cpu_percent()
+        self._fixed: dict[str, str | int] = {
+            "worker": worker,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "python": platform.python_version(),
+            "platform": sys.platform,
+            "queues": " ".join(queues),
+            "tasks": " ".join(tasks),
+            "concurrency": concurrency,
+            "process_slots": processes,
+            "started_ms": round(time.time() * 1000),
+        }
+
+    def fields(self, load: Load, health: str) -> dict[str, str | int]:
+        """Everything, with this moment's load; cpu in percent of one core, rss in bytes, loop_lag_ms."""
+        with self._process.oneshot():
+            cpu = round(self._process.cpu_percent())
+            rss = self._process.memory_info().rss
+        return {
+            **self._fixed,
+            "running": load.running,
+            "done": load.done,
+            "failed": load.failed,
+            "cpu": cpu,
+            "rss": rss,
+            "loop_lag_ms": round(load.loop_lag * 1000),
+            "health": health,
+        }

@@ -1,0 +1,52 @@
+"""One queue as a worker sees it: its keys, what is to be reported, and when to look at it again. No I/O."""
+
+from __future__ import annotations
+
+import math
+
+from taskq.commands import Ack, Failure
+from taskq.keys import QueueKeys
+
+
+class Line:
+    """The worker's side of one queue."""
+
+    __slots__ = (
+        "acks",
+        "cancelled",
+        "due_at",
+        "failures",
+        "hot",
+        "keys",
+        "paused",
+        "queue",
+        "released",
+        "unsure",
+    )
+
+    def __init__(self, keys: QueueKeys) -> None:
+        self.keys = keys
+        self.queue = keys.queue
+        self.acks: list[Ack] = []
+        self.failures: list[Failure] = []
+        self.released: list[tuple[str, str, str]] = []
+        """(id, token, class) to give back unrun."""
+        self.cancelled: list[tuple[str, str]] = []
+        """(id, token) of runs that were stopped because their cancellation was asked for."""
+        self.hot = True
+        """There may be ready jobs."""
+        self.paused = False
+        self.unsure = False
+        """A claim's reply was lost: the worker may hold jobs it has not heard of."""
+        self.due_at = math.inf
+        """Event-loop time at which a scheduled or retrying job is due."""
+
+    @property
+    def owes(self) -> bool:
+        """True while something is to be reported."""
+        return bool(self.acks or self.failures or self.released or self.cancelled)
+
+    def unreported(self) -> set[str]:
+        """Ids whose end is known here but may not be known to Redis."""
+        ids = {ack.id for ack in self.acks} | {failure.id for failure in self.failures}
+        return ids | {job[0] for job in self.released} | {job[0] for job in self.cancelled}

@@ -1,0 +1,306 @@
+"""The worker's heart of hearts: reports finished jobs and claims new ones, in as few calls as possible.
+
+One loop serves all queues in turn. While a call is on its way jobs go on ending, so under load reports gather by
+themselves and nothing ever waits for a batch. Idle, it sleeps on the wake lists and on the next due time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import Callable, Sequence
+
+from taskq import commands
+from taskq.commands import BATCH, Claims
+from taskq.errors import LeaseLost, StoreError, StoreRefused, StoreUnavailable
+from taskq.settings import Settings
+from taskq.store import Store
+from taskq.task import PROCESS_CLASS
+from taskq.worker.line import Line
+from taskq.worker.runner import Runner
+
+log = logging.getLogger("taskq.pump")
+
+#: A safety look at a queue that nobody woke us for, jittered, s.
+LONGEST_NAP = 60.0
+
+
+class Pump:
+    """Moves jobs between Redis and a runner. `beat` asks the heart for a beat now."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        worker: str,
+        lines: Sequence[Line],
+        *,
+        slots: int,
+        beat: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._worker = worker
+        self._lines = list(lines)
+        self._by_wake = {line.keys.wake: line for line in lines}
+        self._slots = slots
+        self._beat = beat
+        self._runner: Runner | None = None
+        self._bell: asyncio.Future[None] | None = None
+        self._rung = False
+        self._listening: asyncio.Task[None] | None = None
+        self._failures = 0
+        self.accepting = True
+        """False while the worker drains: reports go out, nothing new comes in."""
+        self.idle = False
+        """True while it sleeps with nothing to run, to report or to claim."""
+        self.classes: dict[str, set[str]] = {line.queue: set() for line in lines}
+        """Capability classes beside the common one that are claimed from, by queue."""
+        self._keep_ms = round(settings.result_ttl * 1000)
+        self._dead_keep_ms = round(settings.dead_ttl * 1000)
+
+    def serve(self, runner: Runner) -> None:
+        """Where claimed jobs go."""
+        self._runner = runner
+
+    def ring(self) -> None:
+        """There is something to report or to claim. Only from the event loop."""
+        self._rung = True
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
+
+    def heat(self, queue: str | None = None) -> None:
+        """Look at a queue (None: at all) for ready jobs."""
+        for line in self._lines:
+            if queue is None or line.queue == queue:
+                line.hot = True
+        self.ring()
+
+    @property
+    def owes(self) -> bool:
+        """True while some report has not reached Redis."""
+        return any(line.owes for line in self._lines)
+
+    async def run(self) -> None:
+        """Pump until cancelled. A refusal that only a person can mend is logged and tried again slowly."""
+        try:
+            while True:
+                self._rung = False
+                try:
+                    busy = await self._turn()
+                    self._failures = 0
+                except StoreError as error:
+                    await self._recover(error)
+                    continue
+                if not busy and not self._rung:
+                    await self._rest()
+        finally:
+            if self._listening is not None:
+                self._listening.cancel()
+
+    # Working
+
+    def _free(self) -> int:
+        assert self._runner is not None
+        return self._slots - len(self._runner.running) if self.accepting else 0
+
+    async def _turn(self) -> bool:
+        """Serve every queue that needs it, once; True when any did."""
+        busy = False
+        lines = self._lines
+        now = asyncio.get_running_loop().time()
+        for line in lines:
+            if line.unsure:
+                await self._ask_what_is_held(line)
+                busy = True
+            if line.due_at <= now:
+                await self._promote(line)
+                busy = True
+            free = self._free() if line.hot and not line.paused else 0
+            if line.acks or free > 0:
+                await self._step(line, max(free, 0))
+                busy = True
+            if line.failures or line.released or line.cancelled:
+                await self._report(line)
+                busy = True
+        if len(lines) > 1:
+            # Each turn begins with the next queue, so that under load none is always last.
+            self._lines = [*lines[1:], lines[0]]
+        return busy
+
+    def _class_slots(self, line: Line, free: int) -> dict[str, int]:
+        assert self._runner is not None
+        slots = {"": free}
+        for job_class in self.classes[line.queue]:
+            room = self._runner.processes.free if job_class == PROCESS_CLASS else free
+            slots[job_class] = min(free, room)
+        return slots
+
+    async def _step(self, line: Line, free: int) -> None:
+        """Acknowledge what is done and claim for the free slots, in one call."""
+        acks, line.acks = line.acks[:BATCH], line.acks[BATCH:]
+        limit = min(free, BATCH)
+        slots = self._class_slots(line, limit)
+        if acks:
+            call = commands.ack(
+                line.keys,
+                self._worker,
+                acks,
+                keep_ms=self._keep_ms,
+                done_max=self._settings.done_max,
+                limit=limit,
+                slots=slots,
+            )
+        else:
+            call = commands.claim(
+                line.keys, self._worker, keep_ms=self._keep_ms, limit=limit, slots=slots
+            )
+        try:
+            claims = await self._store.run(call)
+        except BaseException:
+            line.acks[:0] = acks
+            line.unsure = True
+            raise
+        for job_id, word in claims.refused.items():
+            if word == "STALE":
+                log.warning("job %s: came too late, another worker has it by now", job_id)
+        self._take(line, claims, limit)
+
+    def _take(self, line: Line, claims: Claims, limit: int) -> None:
+        runner = self._runner
+        assert runner is not None
+        for job in claims.jobs:
+            runner.start(line, job, claims.now_ms)
+        if claims.word == "LAPSED":
+            log.warning("queue %s: the heartbeat has lapsed; beating now", line.queue)
+            self._beat()
+            line.hot = False
+            asyncio.get_running_loop().call_later(0.1, self.heat, line.queue)
+        elif limit > 0:
+            line.hot = claims.more or (claims.word == "OK" and len(claims.jobs) >= limit)
+        if claims.next_due_ms < 0:
+            line.due_at = math.inf
+        else:
+            line.due_at = asyncio.get_running_loop().time() + claims.next_due_ms / 1000
+
+    async def _promote(self, line: Line) -> None:
+        moved, next_due_ms = await self._store.run(commands.promote(line.keys))
+        if moved:
+            line.hot = True
+        now = asyncio.get_running_loop().time()
+        line.due_at = math.inf if next_due_ms < 0 else now + max(next_due_ms, 1) / 1000
+
+    async def _report(self, line: Line) -> None:
+        """Send failures, releases and confirmed cancellations."""
+        if line.failures:
+            failures = line.failures[:BATCH]
+            words = await self._store.run(
+                commands.fail(
+                    line.keys,
+                    self._worker,
+                    failures,
+                    dead_keep_ms=self._dead_keep_ms,
+                    dead_max=self._settings.dead_max,
+                    keep_ms=self._keep_ms,
+                )
+            )
+            del line.failures[: len(failures)]
+            line.hot = True
+            again = [f.after_ms for f in failures if f.after_ms is not None]
+            if again:
+                due = asyncio.get_running_loop().time() + min(again) / 1000
+                line.due_at = min(line.due_at, due)
+            for job_id, word in words.items():
+                if word == "STALE":
+                    log.warning("job %s: failed too late, another worker has it", job_id)
+        if line.released:
+            released = line.released[:BATCH]
+            await self._store.run(
+                commands.release(line.keys, self._worker, released, keep_ms=self._keep_ms)
+            )
+            del line.released[: len(released)]
+            line.hot = True
+        while line.cancelled:
+            job_id, token = line.cancelled[0]
+            try:
+                await self._store.run(
+                    commands.cancel(
+                        line.keys, job_id, keep_ms=self._keep_ms, token=token, worker=self._worker
+                    )
+                )
+            except (LeaseLost, LookupError):
+                log.info("job %s: already ended elsewhere", job_id)
+            line.cancelled.pop(0)
+            line.hot = True
+
+    # After a lost reply
+
+    async def _ask_what_is_held(self, line: Line) -> None:
+        """A claim's reply was lost. What Redis says we hold and we do not know of, we run."""
+        runner = self._runner
+        assert runner is not None
+        start, total = 0, 1
+        known = set(runner.running) | line.unreported()
+        while start < total:
+            total, jobs = await self._store.run(commands.held(line.keys, self._worker, start))
+            for job in jobs:
+                if job.id not in known:
+                    log.info("job %s: adopted after a lost reply", job.id)
+                    # Its deadline was checked at the claim; without a server time the claim's own will do.
+                    runner.start(line, job, job.number(b"started_ms") or 0)
+            start += BATCH
+        line.unsure = False
+
+    async def _recover(self, error: StoreError) -> None:
+        """Redis is away, or refuses: wait a little, more each time, and go on. Jobs are not charged."""
+        self._failures += 1
+        if isinstance(error, StoreUnavailable):
+            if self._failures == 1:
+                log.warning("%s; trying on", error)
+        else:
+            log.error("%s", error)
+        longest = 10.0 if isinstance(error, StoreRefused) else 2.0
+        pause = min(longest, 0.05 * 2 ** min(self._failures, 10))
+        await asyncio.sleep(random.uniform(pause / 2, pause))
+
+    # Sleeping
+
+    async def _rest(self) -> None:
+        """Sleep until rung, woken by Redis, or something is due."""
+        loop = asyncio.get_running_loop()
+        runner = self._runner
+        assert runner is not None
+        if self._free() > 0 and (self._listening is None or self._listening.done()):
+            self._listening = loop.create_task(self._listen())
+        first_due = min(line.due_at for line in self._lines)
+        nap = min(LONGEST_NAP, max(0.0, first_due - loop.time()))
+        self._bell = loop.create_future()
+        self.idle = not runner.running and not self.owes
+        timer = loop.call_later(nap, self.ring)
+        try:
+            await self._bell
+        finally:
+            self._bell = None
+            self.idle = False
+            timer.cancel()
+
+    async def _listen(self) -> None:
+        """Block on the wake lists, once. Woken while there is no free slot, it passes the news on."""
+        try:
+            woken = await self._store.wait_for_wake(list(self._by_wake), self._settings.block)
+        except StoreError:
+            await asyncio.sleep(random.uniform(0.1, 0.5))
+            woken = None
+        line = self._by_wake.get(woken) if woken else None
+        if line is not None and self.accepting and self._free() <= 0:
+            try:
+                await self._store.run(
+                    commands.claim(
+                        line.keys, self._worker, keep_ms=self._keep_ms, limit=0, slots={"": 0}
+                    )
+                )
+            except StoreError:
+                log.debug("could not pass a wake token on")
+        self.heat(line.queue if line else None)

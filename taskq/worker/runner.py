@@ -1,0 +1,358 @@
+"""Runs claimed jobs: finds the task, decodes, calls it where it belongs, and writes down how it ended.
+
+The report is only noted on the queue's line; the pump sends it. Never talks to Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import math
+import sys
+import time
+import types
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from taskq.codec import Codec
+from taskq.commands import Ack, ClaimedJob, Failure
+from taskq.context import Context
+from taskq.errors import InvalidName, LeaseLost
+from taskq.keys import check_name
+from taskq.registry import Registry
+from taskq.settings import Settings
+from taskq.task import PROCESS_CLASS, Task
+from taskq.worker.line import Line
+from taskq.worker.policy import DeadlinePassed, TaskTimeout, failure_of, retry_rule
+from taskq.worker.processes import ProcessSlots, Work
+from taskq.worker.threads import Threads
+
+log = logging.getLogger("taskq.job")
+
+#: Seconds a cancelled coroutine has to end before it is left behind.
+STUBBORN = 5.0
+EAGER = sys.version_info >= (3, 12)
+
+Report = Callable[[Context, float, str], Coroutine[Any, Any, None]]
+
+
+class Run:
+    """One job being run."""
+
+    __slots__ = (
+        "began",
+        "bound",
+        "context",
+        "ends_at",
+        "handle",
+        "job",
+        "line",
+        "now_ms",
+        "slot",
+        "task",
+        "timeout",
+        "why",
+    )
+
+    def __init__(self, line: Line, job: ClaimedJob, task: Task[Any, Any], now_ms: int) -> None:
+        self.line = line
+        self.job = job
+        self.task = task
+        self.now_ms = now_ms
+        self.context: Context | None = None
+        self.handle: asyncio.Future[Any] | None = None
+        self.slot: Any = None
+        self.began = time.monotonic()
+        self.timeout = 0.0
+        self.ends_at = math.inf
+        self.bound = "timeout"
+        """Which comes first: its timeout or its deadline."""
+        self.why = ""
+        """Why it is being stopped: timeout deadline cancel shutdown lost; '' while it may go on."""
+
+
+class Runner:
+    """Starts and stops runs. `ring` tells the pump that there is something to report."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        *,
+        worker: str,
+        process_slots: int,
+        ring: Callable[[], None],
+        report: Report,
+    ) -> None:
+        self.running: dict[str, Run] = {}
+        self.state: Any = None
+        self.done = 0
+        self.failed = 0
+        self.threads = Threads(settings.concurrency)
+        self.processes = ProcessSlots(process_slots)
+        self._tasks = registry.tasks
+        self._codec: Codec = registry.codec
+        self._settings = settings
+        self._worker = worker
+        self._ring = ring
+        self._report = report
+        self._default_keep_ms = round(settings.result_ttl * 1000)
+
+    def start(self, line: Line, job: ClaimedJob, now_ms: int) -> None:
+        """Begin a run. `now_ms` is the server's clock at the claim. Never raises."""
+        task = self._tasks.get(job.task)
+        if task is None:
+            self._hand_on(line, job)
+            return
+        if task.executor == "process" and not self.processes.free:
+            line.released.append((job.id, job.token, PROCESS_CLASS))
+            self._ring()
+            return
+        run = Run(line, job, task, now_ms)
+        self.running[job.id] = run
+        try:
+            self._limit_time(run)
+            if task.executor == "process":
+                self._start_process(run)
+                return
+            args, kwargs = self._codec.decode_call(job.payload)
+            task.check(args, kwargs)
+            if task.context_name is not None:
+                run.context = kwargs[task.context_name] = self._context(run)
+            if task.executor == "async":
+                self._start_coroutine(run, task.fn(*args, **kwargs))
+            else:
+                call = functools.partial(task.fn, *args, **kwargs)
+                run.handle = self.threads.run(call)
+                run.handle.add_done_callback(functools.partial(self._thread_ended, run))
+        except Exception as error:
+            self._fail(run, error)
+
+    def _hand_on(self, line: Line, job: ClaimedJob) -> None:
+        """This worker does not know the task: give the job back, to a class only those who know it read."""
+        try:
+            job_class = "task." + check_name(job.task, "task name")
+        except InvalidName as error:
+            line.failures.append(Failure(job.id, job.token, None, "bad_payload", str(error), ""))
+        else:
+            log.warning("job %s: no task %r here; left to a worker that knows it", job.id, job.task)
+            line.released.append((job.id, job.token, job_class))
+        self._ring()
+
+    def _limit_time(self, run: Run) -> None:
+        job, fields = run.job, run.job.fields
+        timeout = run.task.defaults.timeout or self._settings.timeout
+        if b"timeout_ms" in fields:
+            timeout = (job.number(b"timeout_ms") or 1) / 1000
+        run.timeout = timeout
+        if b"deadline_ms" in fields and fields.get(b"on_miss") != b"run":
+            left = ((job.number(b"deadline_ms") or 0) - run.now_ms) / 1000
+            if left < timeout:
+                timeout, run.bound = left, "deadline"
+        run.ends_at = run.began + timeout
+
+    def _context(self, run: Run) -> Context:
+        job = run.job
+        headers = job.fields.get(b"headers")
+        return Context(
+            job_id=job.id,
+            task=job.task,
+            queue=run.line.queue,
+            attempt=(job.number(b"attempt") or 0) + 1,
+            token=int(job.token),
+            worker_id=self._worker,
+            deadline_ms=job.number(b"deadline_ms"),
+            headers=self._codec.decode_headers(headers) if headers else None,
+            state=self.state,
+            report=self._report if run.task.executor == "async" else None,
+        )
+
+    # Coroutines
+
+    def _start_coroutine(self, run: Run, coroutine: Coroutine[Any, Any, Any]) -> None:
+        loop = asyncio.get_running_loop()
+        if EAGER:
+            # Begins at once; a task that never waits is over when this returns, without a turn of the loop.
+            task = asyncio.Task(self._drive(run, coroutine), loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+            if not task.done():
+                run.handle = task
+        else:
+            run.handle = loop.create_task(self._drive(run, coroutine))
+
+    async def _drive(self, run: Run, coroutine: Coroutine[Any, Any, Any]) -> None:
+        try:
+            value = await coroutine
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too: a task must not end the worker
+            self._fail(run, error)
+        else:
+            self._complete(run, value)
+
+    # Threads
+
+    def _thread_ended(self, run: Run, future: asyncio.Future[Any]) -> None:
+        if future.cancelled():
+            self._fail(run, asyncio.CancelledError())
+        elif (error := future.exception()) is not None:
+            self._fail(run, error)
+        elif isinstance(value := future.result(), types.CoroutineType):
+            self._start_coroutine(run, value)
+        else:
+            self._complete(run, value)
+
+    # Processes
+
+    def _start_process(self, run: Run) -> None:
+        job, fn = run.job, run.task.fn
+        work = Work(
+            module=fn.__module__,
+            attribute=fn.__qualname__,
+            payload=job.payload,
+            max_result=self._settings.max_result,
+            job_id=job.id,
+            task=job.task,
+            queue=run.line.queue,
+            attempt=(job.number(b"attempt") or 0) + 1,
+            token=int(job.token),
+            worker_id=self._worker,
+            deadline_ms=job.number(b"deadline_ms"),
+        )
+        run.slot = self.processes.take()
+        run.handle = asyncio.get_running_loop().create_task(self._drive_process(run, work))
+
+    async def _drive_process(self, run: Run, work: Work) -> None:
+        slot = run.slot
+        try:
+            packed = await slot.run(work)
+        except BaseException as error:
+            self.processes.give_back(slot)
+            self._fail(run, error)
+        else:
+            self.processes.give_back(slot)
+            self._note_ack(run, packed)
+
+    # Ends
+
+    def _complete(self, run: Run, value: Any) -> None:
+        if value is None:
+            self._note_ack(run, b"")
+            return
+        try:
+            packed = self._codec.encode_value(value, limit=self._settings.max_result)
+        except Exception as error:
+            self._fail(run, error)
+        else:
+            self._note_ack(run, packed)
+
+    def _note_ack(self, run: Run, packed: bytes) -> None:
+        job = run.job
+        if self.running.pop(job.id, None) is not run:
+            return  # left behind: its end was reported when it was given up
+        keep_ms = job.number(b"result_ttl_ms") if b"result_ttl_ms" in job.fields else None
+        if keep_ms is None:
+            ttl = run.task.defaults.result_ttl
+            keep_ms = self._default_keep_ms if ttl is None else round(ttl * 1000)
+        self.done += 1
+        run.line.acks.append(Ack(job.id, job.token, packed, keep_ms))
+        self._ring()
+
+    def _fail(self, run: Run, error: BaseException) -> None:
+        if self.running.pop(run.job.id, None) is not run:
+            return
+        line, job = run.line, run.job
+        if run.why == "shutdown":
+            line.released.append((job.id, job.token, ""))
+        elif run.why == "cancel":
+            line.cancelled.append((job.id, job.token))
+        elif run.why == "lost" or isinstance(error, LeaseLost):
+            log.warning("job %s: lease lost, its run was stopped", job.id)
+        else:
+            self._note_failure(run, error)
+        self._ring()
+
+    def _note_failure(self, run: Run, error: BaseException) -> None:
+        job = run.job
+        if run.why == "timeout":
+            error = TaskTimeout(f"ran longer than {run.timeout:g} s")
+        elif run.why == "deadline":
+            error = DeadlinePassed("was still running at its deadline")
+        rule = retry_rule(job, run.task.defaults, self._settings.retries)
+        server_now = run.now_ms + round((time.monotonic() - run.began) * 1000)
+        failure = failure_of(job, error, rule, server_now)
+        self.failed += 1
+        if failure.after_ms is None:
+            log.error("job %s (%s) is dead: %s: %s", job.id, job.task, failure.reason, failure.error)
+        else:
+            log.warning(
+                "job %s (%s) failed, again in %.1f s: %s",
+                job.id,
+                job.task,
+                failure.after_ms / 1000,
+                failure.error,
+            )
+        run.line.failures.append(failure)
+
+    # Stopping
+
+    def sweep(self) -> None:
+        """Stop the runs that take too long. Called about ten times a second."""
+        now = time.monotonic()
+        for run in [run for run in self.running.values() if run.ends_at <= now]:
+            if run.why and run.task.executor == "async":
+                self._leave_behind(run)
+            elif not run.why:
+                self._stop(run, run.bound)
+                if run.task.executor == "thread":
+                    self._leave_behind(run)
+
+    def _stop(self, run: Run, why: str) -> None:
+        run.why = why
+        run.ends_at = time.monotonic() + STUBBORN
+        if run.context is not None:
+            run.context.cancelled = True
+        if run.task.executor == "process":
+            run.slot.kill()
+        elif run.task.executor == "async" and run.handle is not None:
+            run.handle.cancel()
+
+    def _leave_behind(self, run: Run) -> None:
+        """It does not end: report it, and free its slot for others."""
+        if run.task.executor == "thread":
+            self.threads.abandon()
+            log.error("job %s (%s): its thread goes on; slot replaced", run.job.id, run.job.task)
+        else:
+            log.error("job %s (%s): does not end when cancelled", run.job.id, run.job.task)
+        self._fail(run, TaskTimeout("did not end when it was stopped"))
+
+    def cancel(self, ids: list[str]) -> None:
+        """Stop these runs because their cancellation was asked for. Threads are told and end by themselves."""
+        for job_id in ids:
+            run = self.running.get(job_id)
+            if run is not None and not run.why:
+                if run.task.executor == "thread":
+                    if run.context is not None:
+                        run.context.cancelled = True
+                else:
+                    self._stop(run, "cancel")
+
+    def lose(self, job_id: str) -> None:
+        """Another worker may run this job: stop it, report nothing."""
+        run = self.running.get(job_id)
+        if run is not None:
+            if run.context is not None:
+                run.context.lease_lost = True
+            self._stop(run, "lost")
+            if run.task.executor == "thread":
+                self.running.pop(job_id, None)
+
+    def abandon_all(self) -> None:
+        """The worker goes: stop everything and note it as released, unpunished."""
+        for run in list(self.running.values()):
+            self._stop(run, "shutdown")
+            if run.task.executor == "thread":
+                self._fail(run, asyncio.CancelledError())
+
+    def close(self) -> None:
+        """End processes and take no more runs on threads."""
+        self.processes.close()
+        self.threads.close()
