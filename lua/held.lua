@@ -8,7 +8,7 @@
 -- 3 start       count  position of the first
 -- 4 limit       count  how many, 1..200
 -- Returns
--- {"OK", total, job, ...}   job: {name, value, ...} with id and token, as in claim
+-- {"OK", total, {id, ...}, job, ...}   job: {name, value, ...} with id and token, as in claim
 -- Cost: O(log n + k) for k jobs, k <= 200
 -- Flags: no-writes
 -- @include none
@@ -16,7 +16,8 @@ local running = KEYS[1]
 local job_prefix, worker, start, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local jobs = {}
-for _, id in ipairs(redis.call('ZRANGE', running, start, start + limit - 1)) do
+local ids = redis.call('ZRANGE', running, start, start + limit - 1)
+for _, id in ipairs(ids) do
   local fields = redis.pcall('HGETALL', job_prefix .. id)
   local owner = nil
   for i = 1, #fields, 2 do
@@ -27,4 +28,4 @@ for _, id in ipairs(redis.call('ZRANGE', running, start, start + limit - 1)) do
     jobs[#jobs + 1] = fields
   end
 end
-return { 'OK', redis.call('ZCARD', running), unpack(jobs) }
+return { 'OK', redis.call('ZCARD', running), ids, unpack(jobs) }

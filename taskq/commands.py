@@ -517,13 +517,25 @@ def parse_announcement(message: bytes) -> tuple[str, Outcome]:
     return text(job_id), Outcome(word, reason=text(reason), error=text(error))
 
 
-def held(keys: QueueKeys, worker: str, start: int = 0) -> Call[tuple[int, list[ClaimedJob]]]:
-    """What this worker holds: (total, up to 200 jobs from position `start`)."""
+class Held(NamedTuple):
+    """A page of what a worker holds: `ids` as listed, `jobs` of those whose record says so too."""
+
+    total: int
+    jobs: list[ClaimedJob]
+    ids: list[str]
+
+
+def held(keys: QueueKeys, worker: str, start: int = 0) -> Call[Held]:
+    """What this worker holds: up to 200 jobs from position `start`."""
     return Call(
         "held",
         (keys.running(worker),),
         (keys.job_prefix, worker, start, BATCH),
-        lambda reply: (reply[1], [ClaimedJob(flat) for flat in reply[2:]]),
+        lambda reply: Held(
+            reply[1],
+            [ClaimedJob(flat) for flat in reply[3:]],
+            [text(job_id) for job_id in reply[2]],
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
 from taskq.codec import Codec
 from taskq.context import Context
@@ -27,7 +27,7 @@ class Registry:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.queues: dict[str, QueueSettings] = {}
         self.codec = Codec()
-        self._lifespan: Callable[[Self], AbstractAsyncContextManager[Any]] | None = None
+        self._lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
 
     async def send(self, call: Signature[R]) -> Job[R]:
         """Enqueue one call; see TaskQ.send."""
@@ -41,12 +41,15 @@ class Registry:
         """Let instances of a dataclass be arguments and results; also a decorator. Both sides must register it."""
         return self.codec.register_dataclass(cls, name)
 
+    # The overlaps are meant: the first that fits wins, and a coroutine function fits the plain ones too.
     @overload
-    def task(
+    def task(  # type: ignore[overload-overlap]
         self, fn: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
     ) -> AsyncTask[P, R]: ...
     @overload
-    def task(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    def task(  # type: ignore[overload-overlap]
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
     @overload
     def task(self, fn: Callable[Concatenate[Context, P], R], /) -> PlainTask[P, R]: ...
     @overload
@@ -56,9 +59,9 @@ class Registry:
         self, *, name: str | None = None, executor: str | None = None, **words: Unpack[OptionWords]
     ) -> TaskDecorator: ...
 
-    def task(
+    def task(  # type: ignore[misc]
         self,
-        fn: Callable[..., Any] | None = None,
+        fn: Any = None,
         /,
         *,
         name: str | None = None,
@@ -133,11 +136,13 @@ class TaskDecorator:
     """The type of `app.task(...)` with options: decorates like `app.task` itself."""
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, fn: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
     ) -> AsyncTask[P, R]: ...
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
     @overload
     def __call__(self, fn: Callable[Concatenate[Context, P], R], /) -> PlainTask[P, R]: ...
     @overload

@@ -83,7 +83,7 @@ def info_of(job_id: str, queue: str, flat: list[bytes]) -> JobInfo | None:
         name.decode("utf-8", "replace"): value for name, value in zip(pairs, pairs, strict=False)
     }
     state = _text(fields, "state")
-    if state not in State.__members__.values():
+    if state is None or state not in list(State):
         return None
     return JobInfo(
         id=job_id,

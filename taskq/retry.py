@@ -15,6 +15,15 @@ from typing import TypeAlias
 from taskq.errors import InvalidOption
 
 
+def _is_seconds(value: object) -> bool:
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and 0 <= value <= 366 * 86400
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
     """Exponential backoff: `base * factor ** (attempt - 1)` seconds, at most `cap`.
@@ -46,15 +55,6 @@ BackoffRule: TypeAlias = (
     Backoff | float | int | Sequence[float] | Callable[[int, BaseException], float]
 )
 DEFAULT_BACKOFF = Backoff()
-
-
-def _is_seconds(value: object) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and 0 <= value <= 366 * 86400
-    )
 
 
 def check_backoff(rule: object) -> BackoffRule:

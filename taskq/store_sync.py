@@ -88,9 +88,11 @@ class SyncStore:
         self.address = address
         self.scripts = scripts or ScriptSet()
         self._checked = client is not None
-        self._client = client or make_client(
+        # redis-py's own signatures are untyped in part.
+        self._client: Any = client or make_client(
             address, connect_timeout=connect_timeout, socket_timeout=socket_timeout, name=name
         )
+        self._socket_timeout = socket_timeout
 
     @property
     def where(self) -> str:
@@ -151,7 +153,7 @@ class SyncStore:
         pubsub = self._client.pubsub(ignore_subscribe_messages=True)
         try:
             pubsub.subscribe(channel)
-            pubsub.get_message(timeout=self._client.connection_pool.connection_kwargs.get("socket_timeout") or 5.0)
+            pubsub.get_message(timeout=self._socket_timeout)
             answer = ask()
             if answer is not None:
                 return answer

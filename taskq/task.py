@@ -79,6 +79,8 @@ class Task(Generic[P, R]):
         self.executor = executor
         self.sender = sender
         self.context_name = context_parameter(fn)
+        names = list(inspect.signature(fn).parameters)
+        self._context_at = names.index(self.context_name) if self.context_name else 0
         self._signature = call_signature(fn, self.context_name)
         self._counts = _plain_counts(self._signature)
         self.__doc__ = fn.__doc__
@@ -101,6 +103,15 @@ class Task(Generic[P, R]):
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidArguments(f"{self.name}{self._signature}: {error}") from None
+
+    def inject(
+        self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        """The arguments with the context where the function wants it; `kwargs` may be added to."""
+        if len(args) < self._context_at:
+            kwargs[self.context_name or ""] = context
+            return args
+        return (*args[: self._context_at], context, *args[self._context_at :])
 
     def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
         """This call, to be sent later: for `app.enqueue_many`."""

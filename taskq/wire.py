@@ -11,11 +11,12 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import hiredis
 
 from taskq.address import Address
+from taskq.commands import Word
 from taskq.redis_errors import check_version, server_error, unreachable
 
 
@@ -38,7 +39,7 @@ class Wire(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._outbox: list[bytes] = []
 
-    def send(self, words: Sequence[str | bytes | int | float]) -> asyncio.Future[Any]:
+    def send(self, words: Sequence[Word]) -> asyncio.Future[Any]:
         """Send one command; the future gives its reply (a ServerError instance for an error reply).
 
         Raises StoreUnavailable through the future when the connection breaks or nothing is heard in time.
@@ -49,7 +50,7 @@ class Wire(asyncio.Protocol):
             return future
         if not self._outbox:
             self._loop.call_soon(self._flush)
-        self._outbox.append(hiredis.pack_command(tuple(words)))
+        self._outbox.append(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
         self._pending.append((self._loop.time(), future))
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout, self._check_silence)
@@ -91,8 +92,7 @@ class Wire(asyncio.Protocol):
                 future.set_exception(unreachable(self.where, self.closed or "closed"))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -18,7 +18,6 @@ class Line:
         "failures",
         "hot",
         "keys",
-        "paused",
         "queue",
         "released",
         "unsure",
@@ -35,7 +34,6 @@ class Line:
         """(id, token) of runs that were stopped because their cancellation was asked for."""
         self.hot = True
         """There may be ready jobs."""
-        self.paused = False
         self.unsure = False
         """A claim's reply was lost: the worker may hold jobs it has not heard of."""
         self.due_at = math.inf

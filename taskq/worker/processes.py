@@ -143,7 +143,7 @@ def perform(work: Work) -> tuple[Any, ...]:
         args, kwargs = codec.decode_call(work.payload)
         task.check(args, kwargs)
         if task.context_name is not None:
-            kwargs[task.context_name] = Context(
+            context = Context(
                 job_id=work.job_id,
                 task=work.task,
                 queue=work.queue,
@@ -152,6 +152,7 @@ def perform(work: Work) -> tuple[Any, ...]:
                 worker_id=work.worker_id,
                 deadline_ms=work.deadline_ms,
             )
+            args = task.inject(context, args, kwargs)
         value = task.fn(*args, **kwargs)
         return "ok", b"" if value is None else codec.encode_value(value, limit=work.max_result)
     except Retry as signal_:

@@ -118,7 +118,7 @@ class Pump:
             if line.due_at <= now:
                 await self._promote(line)
                 busy = True
-            free = self._free() if line.hot and not line.paused else 0
+            free = self._free() if line.hot else 0
             if line.acks or free > 0:
                 await self._step(line, max(free, 0))
                 busy = True
@@ -238,19 +238,29 @@ class Pump:
     # After a lost reply
 
     async def _ask_what_is_held(self, line: Line) -> None:
-        """A claim's reply was lost. What Redis says we hold and we do not know of, we run."""
+        """A reply was lost, or the heartbeat lapsed. What Redis says we hold and we do not know of, we run;
+        what we run and no longer hold belongs to another worker, and is stopped.
+        """
         runner = self._runner
         assert runner is not None
-        start, total = 0, 1
-        known = set(runner.running) | line.unreported()
-        while start < total:
-            total, jobs = await self._store.run(commands.held(line.keys, self._worker, start))
+        mine = {job_id for job_id, run in runner.running.items() if run.line is line}
+        unreported = line.unreported()
+        held: set[str] = set()
+        total = 1
+        while len(held) < total:
+            call = commands.held(line.keys, self._worker, len(held))
+            total, jobs, listed = await self._store.run(call)
+            if not listed:
+                break
+            held.update(listed)
             for job in jobs:
-                if job.id not in known:
+                if job.id not in mine and job.id not in unreported:
                     log.info("job %s: adopted after a lost reply", job.id)
-                    # Its deadline was checked at the claim; without a server time the claim's own will do.
+                    # Its deadline was checked at the claim; the claim's own time will do for the run.
                     runner.start(line, job, job.number(b"started_ms") or 0)
-            start += BATCH
+        for job_id in mine - held:
+            if job_id in runner.running:
+                runner.lose(job_id)
         line.unsure = False
 
     async def _recover(self, error: StoreError) -> None:

@@ -119,7 +119,8 @@ class Runner:
             args, kwargs = self._codec.decode_call(job.payload)
             task.check(args, kwargs)
             if task.context_name is not None:
-                run.context = kwargs[task.context_name] = self._context(run)
+                run.context = self._context(run)
+                args = task.inject(run.context, args, kwargs)
             if task.executor == "async":
                 self._start_coroutine(run, task.fn(*args, **kwargs))
             else:

@@ -161,7 +161,6 @@ class Worker:
             self.runner.close()
             await asyncio.to_thread(self._leave)
             await self.store.close()
-            await self.app.close()
 
     async def _announce(self) -> None:
         """List the queues, write their settings, and find classes with jobs for our tasks."""
