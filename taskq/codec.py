@@ -44,7 +44,7 @@ _Packer = msgpack.Packer
 _unpack = msgpack.unpackb
 
 _CANNOT_PACK = (TypeError, ValueError, OverflowError)
-_TOO_DEEP = f"it is nested more than {_MOST_LEVELS - 3} levels deep, or contains itself"
+_TOO_DEEP = f"the value is nested more than {_MOST_LEVELS - 3} levels deep, or contains itself"
 
 
 class Codec:
@@ -185,7 +185,9 @@ class Codec:
             step = self._first_bad(parts(value, names))
         if step is not None:
             return f"{path + step[0]}: {_TOO_DEEP}"
-        return f"{path}: {describe(value)}" if found else f"the value cannot be sent: {error}"
+        if found:
+            return f"{path}: {describe(value)}"
+        return _TOO_DEEP if "recursion limit" in str(error) else f"this cannot be sent: {error}"
 
     def _first_bad(
         self, candidates: Iterable[tuple[str, object]]
@@ -288,10 +290,8 @@ def _arguments(
     args: tuple[object, ...], kwargs: Mapping[str, object], names: Sequence[str]
 ) -> Iterable[tuple[str, object]]:
     for index, value in enumerate(args):
-        yield (
-            f"argument {names[index]!r}" if index < len(names) else f"argument #{index + 1}",
-            value,
-        )
+        known = index < len(names)
+        yield f"argument {names[index]!r}" if known else f"argument #{index + 1}", value
     for name, value in kwargs.items():
         yield f"argument {name!r}", value
 
@@ -310,7 +310,7 @@ def _check(packed: bytes, limit: int, what: str) -> None:
     try:
         _skim(packed)  # msgpack writes one level more than it reads
     except msgpack.StackError as error:
-        raise SerializationError(f"the {what}: {_TOO_DEEP}") from error
+        raise SerializationError(f"{what}: {_TOO_DEEP}") from error
 
 
 def _skim(packed: bytes) -> None:

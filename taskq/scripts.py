@@ -114,14 +114,20 @@ def _code(text: str) -> str:
 class ScriptSet:
     """All scripts of one folder, read when first asked for.
 
-    `replace` swaps include files by name; only tests use it, to put a clock they can turn into the engine.
+    For tests only: `replace` swaps include files by name, to put a clock they can turn into the engine;
+    `shebang=False` leaves the `#!lua flags=` line out, which fakeredis takes for a syntax error.
     """
 
     def __init__(
-        self, folder: Path | None = None, *, replace: Mapping[str, str] | None = None
+        self,
+        folder: Path | None = None,
+        *,
+        replace: Mapping[str, str] | None = None,
+        shebang: bool = True,
     ) -> None:
         self._folder = folder or lua_folder()
         self._replace = dict(replace or {})
+        self._shebang = shebang
         self._loaded: dict[str, Script] = {}
 
     def names(self) -> list[str]:
@@ -138,7 +144,9 @@ class ScriptSet:
     def _load(self, name: str) -> Script:
         text = (self._folder / f"{name}.lua").read_text(encoding="ascii")
         header = parse_header(text, name)
-        parts = ["#!lua" + (f" flags={','.join(header.flags)}" if header.flags else "")]
+        parts = []
+        if self._shebang:
+            parts.append("#!lua" + (f" flags={','.join(header.flags)}" if header.flags else ""))
         for include in header.includes:
             part = self._replace.get(include)
             if part is None:

@@ -42,6 +42,7 @@ class Store:
         self._opening: asyncio.Task[Wire] | None = None
         self._waiter: Wire | None = None
         self._listener: Wire | None = None
+        self._subscribing = asyncio.Lock()
         self._callbacks: dict[bytes, Callable[[bytes], None]] = {}
 
     @property
@@ -63,6 +64,7 @@ class Store:
         if self._loop is not loop:
             self._loop, self._wire, self._opening = loop, None, None
             self._waiter = self._listener = None
+            self._subscribing = asyncio.Lock()
         if self._wire is not None and self._wire.closed is None:
             return self._wire
         if self._opening is None:
@@ -139,17 +141,18 @@ class Store:
     async def subscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
         """Call `callback(message)` for each message on `channel`, until the connection breaks."""
         await self.connect()
-        if self._listener is None or self._listener.closed is not None:
-            listener = await self._open()
-            self._callbacks = {}
-            listener.on_push = self._pushed
-            self._listener = listener
-        name = channel.encode()
-        if name not in self._callbacks:
-            reply = await self._listener.send(("SUBSCRIBE", channel))
-            if type(reply) is ServerError:
-                raise server_error(str(reply), self.where)
-            self._callbacks[name] = callback
+        async with self._subscribing:
+            if self._listener is None or self._listener.closed is not None:
+                listener = await self._open()
+                self._callbacks = {}
+                listener.on_push = self._pushed
+                self._listener = listener
+            name = channel.encode()
+            if name not in self._callbacks:
+                reply = await self._listener.send(("SUBSCRIBE", channel))
+                if type(reply) is ServerError:
+                    raise server_error(str(reply), self.where)
+                self._callbacks[name] = callback
 
     def subscribed(self, channel: str) -> bool:
         """True while messages on `channel` are heard."""

@@ -19,7 +19,9 @@ class Line:
         "hot",
         "keys",
         "queue",
+        "refused",
         "released",
+        "rests_until",
         "unsure",
     )
 
@@ -36,6 +38,10 @@ class Line:
         """There may be ready jobs."""
         self.unsure = False
         """A claim's reply was lost: the worker may hold jobs it has not heard of."""
+        self.refused = 0
+        """How often in a row Redis refused a call for this queue."""
+        self.rests_until = 0.0
+        """Event-loop time before which a queue that was refused is left alone."""
         self.due_at = math.inf
         """Event-loop time at which a scheduled or retrying job is due."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from taskq import commands
 from taskq.commands import BATCH, Claims
-from taskq.errors import LeaseLost, StoreError, StoreRefused, StoreUnavailable
+from taskq.errors import LeaseLost, StoreError, StoreUnavailable
 from taskq.settings import Settings
 from taskq.store import Store
 from taskq.task import PROCESS_CLASS
@@ -84,14 +84,14 @@ class Pump:
         return any(line.owes for line in self._lines)
 
     async def run(self) -> None:
-        """Pump until cancelled. A refusal that only a person can mend is logged and tried again slowly."""
+        """Pump until cancelled."""
         try:
             while True:
                 self._rung = False
                 try:
                     busy = await self._turn()
                     self._failures = 0
-                except StoreError as error:
+                except StoreUnavailable as error:
                     await self._recover(error)
                     continue
                 if not busy and not self._rung:
@@ -112,23 +112,46 @@ class Pump:
         lines = self._lines
         now = asyncio.get_running_loop().time()
         for line in lines:
-            if line.unsure:
-                await self._ask_what_is_held(line)
-                busy = True
-            if line.due_at <= now:
-                await self._promote(line)
-                busy = True
-            free = self._free() if line.hot else 0
-            if line.acks or free > 0:
-                await self._step(line, max(free, 0))
-                busy = True
-            if line.failures or line.released or line.cancelled:
-                await self._report(line)
-                busy = True
+            if line.rests_until > now:
+                continue
+            try:
+                busy = await self._serve(line, now) or busy
+                line.refused = 0
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                self._let_rest(line, error)
         if len(lines) > 1:
             # Each turn begins with the next queue, so that under load none is always last.
             self._lines = [*lines[1:], lines[0]]
         return busy
+
+    async def _serve(self, line: Line, now: float) -> bool:
+        """Whatever one queue needs now; True when it needed something."""
+        busy = False
+        if line.unsure:
+            await self._ask_what_is_held(line)
+            busy = True
+        if line.due_at <= now:
+            await self._promote(line)
+            busy = True
+        free = self._free() if line.hot else 0
+        if line.acks or free > 0:
+            await self._step(line, max(free, 0))
+            busy = True
+        if line.failures or line.released or line.cancelled:
+            await self._report(line)
+            busy = True
+        return busy
+
+    def _let_rest(self, line: Line, error: StoreError) -> None:
+        """Redis refuses what this queue needs, and only a person can mend that: others go on meanwhile."""
+        line.refused += 1
+        log.error("queue %s: %s", line.queue, error)
+        pause = min(10.0, 0.1 * 2 ** min(line.refused, 10)) * random.uniform(0.5, 1)
+        loop = asyncio.get_running_loop()
+        line.rests_until = loop.time() + pause
+        loop.call_later(pause, self.ring)
 
     def _class_slots(self, line: Line, free: int) -> dict[str, int]:
         assert self._runner is not None
@@ -263,16 +286,12 @@ class Pump:
                 runner.lose(job_id)
         line.unsure = False
 
-    async def _recover(self, error: StoreError) -> None:
-        """Redis is away, or refuses: wait a little, more each time, and go on. Jobs are not charged."""
+    async def _recover(self, error: StoreUnavailable) -> None:
+        """Redis is away: wait a little, more each time, and go on. Jobs are not charged."""
         self._failures += 1
-        if isinstance(error, StoreUnavailable):
-            if self._failures == 1:
-                log.warning("%s; trying on", error)
-        else:
-            log.error("%s", error)
-        longest = 10.0 if isinstance(error, StoreRefused) else 2.0
-        pause = min(longest, 0.05 * 2 ** min(self._failures, 10))
+        if self._failures == 1:
+            log.warning("%s; trying on", error)
+        pause = min(2.0, 0.05 * 2 ** min(self._failures, 10))
         await asyncio.sleep(random.uniform(pause / 2, pause))
 
     # Sleeping
@@ -284,7 +303,7 @@ class Pump:
         assert runner is not None
         if self._free() > 0 and (self._listening is None or self._listening.done()):
             self._listening = loop.create_task(self._listen())
-        first_due = min(line.due_at for line in self._lines)
+        first_due = min(max(line.due_at, line.rests_until) for line in self._lines)
         nap = min(LONGEST_NAP, max(0.0, first_due - loop.time()))
         self._bell = loop.create_future()
         self.idle = not runner.running and not self.owes
