@@ -1,11 +1,11 @@
 """taskq: a Redis-backed job queue with priorities, deadlines and fenced leases.
 
-    app = TaskQ()
+app = TaskQ()
 
-    @app.task
-    async def greet(name: str) -> str: ...
+@app.task
+async def greet(name: str) -> str: ...
 
-    job = await greet.enqueue("Ada")
+job = await greet.enqueue("Ada")
 """
 
 import importlib

@@ -1,7 +1,8 @@
 """`TaskQ`: the one object an application makes. Registers tasks, sends calls, gives handles.
 
-Nothing connects before the first call. Where Redis is: the URL given, else TASKQ_REDIS_URL or taskq.toml, else a local
-Redis, else the embedded server; decided at the first call, so that importing a module of tasks is free of side effects.
+Nothing connects before the first call. Where Redis is: the URL given, else TASKQ_REDIS_URL or
+taskq.toml, else a local Redis, else the embedded server; decided at the first call, so that
+importing a module of tasks is free of side effects.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ R = TypeVar("R")
 class TaskQ(Registry):
     """A set of tasks and the door to their queues.
 
-    `url`: `redis://`, `rediss://`, `unix://` or `host:port`; None leaves it to the settings. Other keyword arguments
-    are settings (docs/settings.md), which win over environment and file.
+    `url`: `redis://`, `rediss://`, `unix://` or `host:port`; None leaves it to the settings. Other
+    keyword arguments are settings (docs/settings.md), which win over environment and file.
     """
 
     def __init__(self, url: str | None = None, **settings: object) -> None:
@@ -60,7 +61,9 @@ class TaskQ(Registry):
             return self._settings
 
     def configure(self, settings: Settings) -> None:
-        """Use these settings instead; for programs that load them themselves, before the first call."""
+        """Use these settings instead; for programs that load them themselves, before the first
+        call.
+        """
         with self._lock:
             self._settings = settings
 
@@ -73,9 +76,9 @@ class TaskQ(Registry):
                 found = resolve(
                     settings.redis_url,
                     production=settings.env == "production",
-                    start_embedded=lambda: embedded.ensure(
-                        settings.embedded_dir, settings.redis_server
-                    ).url,
+                    start_embedded=lambda: (
+                        embedded.ensure(settings.embedded_dir, settings.redis_server).url
+                    ),
                 )
                 self._address = with_tls(found.address, settings)
             return self._address
@@ -138,7 +141,8 @@ class TaskQ(Registry):
     async def enqueue(self, task: str, *args: Any, **kwargs: Any) -> Job[Any]:
         """Ask for a task to be run, by name; options through `app.named(name).options(...)`.
 
-        Raises UnknownTask when the app has tasks and none of that name; `app.named(name)` sends those of other programs.
+        Raises UnknownTask when the app has tasks and none of that name; `app.named(name)` sends
+        those of other programs.
         """
         return await self._by_name(task).enqueue(*args, **kwargs)
 
@@ -152,7 +156,9 @@ class TaskQ(Registry):
         return NamedTask(self, check_name(name, "task name"))
 
     def prepare(self, call: Signature[Any]) -> tuple[str, NewJob]:
-        """The queue and the wire form of a call; everything that can be wrong is found here, before sending."""
+        """The queue and the wire form of a call; everything that can be wrong is found here, before
+        sending.
+        """
         task = self.tasks.get(call.task)
         own = call.options
         options = own if task is None else task.defaults.merged(own)
@@ -177,7 +183,9 @@ class TaskQ(Registry):
         )
 
     async def send(self, call: Signature[R]) -> Job[R]:
-        """Enqueue one call. Raises JobConflict, QueueFull, CodecError, StoreError; then nothing is enqueued."""
+        """Enqueue one call. Raises JobConflict, QueueFull, CodecError, StoreError; then nothing is
+        enqueued.
+        """
         queue, job = self.prepare(call)
         if self._address is None:
             await asyncio.to_thread(lambda: self.address)
@@ -193,7 +201,8 @@ class TaskQ(Registry):
     async def enqueue_many(self, calls: Iterable[Signature[R]]) -> list[Job[R]]:
         """Enqueue many calls in few round trips; handles in the same order.
 
-        All are checked before the first is sent. Up to 200 calls of one queue are enqueued all or none.
+        All are checked before the first is sent. Up to 200 calls of one queue are enqueued all or
+        none.
         """
         prepared = [self.prepare(call) for call in calls]
         if prepared and self._address is None:
@@ -324,7 +333,9 @@ def by_queue(prepared: Iterable[tuple[str, NewJob]]) -> dict[str, list[NewJob]]:
 
 
 def with_tls(address: Address, settings: Settings) -> Address:
-    """The address with certificate files from the settings, where its URL names none; `rediss://` only."""
+    """The address with certificate files from the settings, where its URL names none; `rediss://`
+    only.
+    """
     if address.scheme != "rediss":
         return address
     tls = address.tls or Tls()

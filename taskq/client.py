@@ -1,6 +1,7 @@
 """The producer's side, asynchronously: send jobs, wait for their end, look, cancel, revive.
 
-Sends of one turn of the event loop travel together, in one script call per queue; a lone one leaves at once.
+Sends of one turn of the event loop travel together, in one script call per queue; a lone one leaves
+at once.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ class Client:
     async def send(self, queue: str, job: NewJob) -> bool:
         """Enqueue one job together with all others of this turn. True: the id was known already.
 
-        Raises JobConflict, QueueFull, StoreError; the job is then not enqueued, except when the outcome of a lost
-        connection stays unknown after several tries (StoreUnavailable).
+        Raises JobConflict, QueueFull, StoreError; the job is then not enqueued, except when the
+        outcome of a lost connection stays unknown after several tries (StoreUnavailable).
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
@@ -111,9 +112,7 @@ class Client:
             else:
                 future.set_result(job.id in done.duplicates)
 
-    async def _enqueue(
-        self, queue: str, jobs: Sequence[NewJob], *, all_or_none: bool
-    ) -> Enqueued:
+    async def _enqueue(self, queue: str, jobs: Sequence[NewJob], *, all_or_none: bool) -> Enqueued:
         call = commands.enqueue(
             self.keys(queue), jobs, max_jobs=self._limits.max_jobs, all_or_none=all_or_none
         )
@@ -122,7 +121,8 @@ class Client:
     async def send_many(self, queue: str, jobs: Sequence[NewJob]) -> set[str]:
         """Enqueue many jobs of one queue, 200 a call; the ids that were known already.
 
-        Up to 200 jobs are enqueued all or none. Of more, a conflict or a full queue stops what has not been sent.
+        Up to 200 jobs are enqueued all or none. Of more, a conflict or a full queue stops what has
+        not been sent.
         """
         await self._register(queue)
         duplicates: set[str] = set()
@@ -136,7 +136,9 @@ class Client:
         return duplicates
 
     async def outcome(self, queue: str, job_id: str, timeout: float | None) -> Outcome:
-        """Wait until a job has ended: told by Redis, not by asking again and again. Raises ResultTimeout."""
+        """Wait until a job has ended: told by Redis, not by asking again and again. Raises
+        ResultTimeout.
+        """
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
         keys = self.keys(queue)
@@ -227,7 +229,8 @@ def check_revived(keys: QueueKeys, job_id: str, words: dict[str, str]) -> None:
         raise commands.not_found(keys, job_id)
     if word != "READY":
         raise WrongState(
-            f"job {job_id} cannot be retried: it is {word}; only dead, expired and cancelled jobs can",
+            f"job {job_id} cannot be retried: it is {word};"
+            " only dead, expired and cancelled jobs can",
             job_id=job_id,
             state=word,
         )

@@ -46,7 +46,9 @@ class SyncClient:
             self._registered.add(queue)
 
     def send_many(self, queue: str, jobs: Sequence[NewJob]) -> set[str]:
-        """Enqueue jobs of one queue, 200 a call, each call all or none; the ids that were known already."""
+        """Enqueue jobs of one queue, 200 a call, each call all or none; the ids that were known
+        already.
+        """
         self._register(queue)
         keys = self.keys(queue)
         duplicates: set[str] = set()

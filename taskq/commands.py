@@ -1,4 +1,5 @@
-"""Every call to Redis, as a value: which script or command, with which keys and arguments, and how to read the reply.
+"""Every call to Redis, as a value: which script or command, with which keys and arguments, and how
+to read the reply.
 
 Pure: no I/O, so the async and the sync store share it. One function per script, named after it.
 """
@@ -31,7 +32,9 @@ class Call(Generic[T]):
 
 
 class NewJob(NamedTuple):
-    """A job as enqueue sends it. `at` and `deadline`: '' (none), Unix ms, or '+ms' from the server's now."""
+    """A job as enqueue sends it. `at` and `deadline`: '' (none), Unix ms, or '+ms' from the
+    server's now.
+    """
 
     id: str
     task: str
@@ -63,7 +66,9 @@ class Claims(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a job ended: state `completed dead cancelled expired`, or `pending`, `not_found`, `purged`."""
+    """How a job ended: state `completed dead cancelled expired`, or `pending`, `not_found`,
+    `purged`.
+    """
 
     state: str
     result: bytes = b""
@@ -145,7 +150,9 @@ def _words(flat: Sequence[bytes]) -> dict[str, str]:
 def enqueue(
     keys: QueueKeys, jobs: Sequence[NewJob], *, max_jobs: int, all_or_none: bool
 ) -> Call[Enqueued]:
-    """Create up to 200 jobs. Raises QueueFull; with `all_or_none` also JobConflict. Safe to send twice."""
+    """Create up to 200 jobs. Raises QueueFull; with `all_or_none` also JobConflict. Safe to send
+    twice.
+    """
     args: list[Word] = [keys.job_prefix, int(all_or_none), max_jobs]
     for job in jobs:
         args += job[:7]
@@ -204,9 +211,7 @@ def _claim_keys(keys: QueueKeys, worker: str, classes: Iterable[str]) -> list[st
 
 def _parse_claim(reply: list[Any]) -> Claims:
     jobs = [ClaimedJob(flat) for flat in reply[4:]]
-    return Claims(
-        reply[0].decode(), int(reply[1]), int(reply[2]), bool(reply[3]), {}, jobs
-    )
+    return Claims(reply[0].decode(), int(reply[1]), int(reply[2]), bool(reply[3]), {}, jobs)
 
 
 def claim(
@@ -240,7 +245,9 @@ def ack(
     limit: int,
     slots: dict[str, int],
 ) -> Call[Claims]:
-    """Report up to 200 finished jobs and take up to `limit` new ones. `Claims.refused` has those that did not count."""
+    """Report up to 200 finished jobs and take up to `limit` new ones. `Claims.refused` has those
+    that did not count.
+    """
     args: list[Word] = [
         keys.job_prefix,
         worker,
@@ -264,7 +271,9 @@ def fail(
     dead_max: int,
     keep_ms: int,
 ) -> Call[dict[str, str]]:
-    """Report up to 200 failed jobs; what became of each: RETRY DEAD CANCELLED, or STALE ALREADY GONE."""
+    """Report up to 200 failed jobs; what became of each: RETRY DEAD CANCELLED, or STALE ALREADY
+    GONE.
+    """
     args: list[Word] = [keys.job_prefix, worker, dead_keep_ms, dead_max, keep_ms]
     for item in failures:
         after: Word = "" if item.after_ms is None else item.after_ms
@@ -280,7 +289,9 @@ def fail(
 def release(
     keys: QueueKeys, worker: str, jobs: Iterable[tuple[str, str, str]], *, keep_ms: int
 ) -> Call[dict[str, str]]:
-    """Give up to 200 jobs back unpunished; each is (id, token, class). Per id: READY CANCELLED, or STALE GONE."""
+    """Give up to 200 jobs back unpunished; each is (id, token, class). Per id: READY CANCELLED, or
+    STALE GONE.
+    """
     args: list[Word] = [keys.job_prefix, worker, keep_ms]
     for item in jobs:
         args += item
@@ -454,7 +465,9 @@ def forget(keys: QueueKeys, ids: Sequence[str]) -> Call[dict[str, str]]:
 
 
 def purge(keys: QueueKeys, index: str, limit: int = BATCH) -> Call[tuple[int, int]]:
-    """Empty one index (`ready`, `ready:<class>`, `scheduled`, `retry`, `dead`, `done`): (removed, left)."""
+    """Empty one index (`ready`, `ready:<class>`, `scheduled`, `retry`, `dead`, `done`): (removed,
+    left).
+    """
     return Call(
         "purge",
         (keys.prefix + index, keys.stats),
@@ -470,13 +483,13 @@ def pause(keys: QueueKeys) -> Call[int]:
 
 def resume(keys: QueueKeys) -> Call[bool]:
     """Allow claims again; True when the queue was paused."""
-    return Call(
-        "resume", (keys.meta, keys.ready, keys.wake), (), lambda reply: bool(reply[1])
-    )
+    return Call("resume", (keys.meta, keys.ready, keys.wake), (), lambda reply: bool(reply[1]))
 
 
 def configure(keys: QueueKeys, settings: dict[str, str]) -> Call[int]:
-    """Set `policy horizon_ms patience_ms max_jobs` of a queue ('' restores the default); how many changed."""
+    """Set `policy horizon_ms patience_ms max_jobs` of a queue ('' restores the default); how many
+    changed.
+    """
     args = [word for pair in settings.items() for word in pair]
     return Call("configure", (keys.meta,), args, lambda reply: int(reply[1]))
 
@@ -498,9 +511,7 @@ def watch(keys: QueueKeys, job_id: str, channel: str) -> Call[Outcome]:
 
     def parse(reply: list[bytes]) -> Outcome:
         if reply[0] == b"ENDED":
-            return Outcome(
-                text(reply[1]), reply[2], text(reply[3]), text(reply[4]), text(reply[5])
-            )
+            return Outcome(text(reply[1]), reply[2], text(reply[3]), text(reply[4]), text(reply[5]))
         return Outcome("pending" if reply[0] == b"PENDING" else "not_found")
 
     return Call("watch", (keys.job(job_id),), (channel,), parse)

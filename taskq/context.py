@@ -16,8 +16,8 @@ NOTE_LENGTH = 500
 class Context:
     """Injected into a task for a parameter annotated `Context`.
 
-    `token` fences writes to stores outside taskq: it only ever grows from one run of the job to the next, so a store
-    that remembers the largest token it has seen can refuse a late writer.
+    `token` fences writes to stores outside taskq: it only ever grows from one run of the job to the
+    next, so a store that remembers the largest token it has seen can refuse a late writer.
     """
 
     __slots__ = (

@@ -32,7 +32,8 @@ class Jobs(Protocol):
 class Job(Generic[R]):
     """One request to run a task.
 
-    `duplicate` is True when an enqueue met a job with the same id, task and arguments: this is that job.
+    `duplicate` is True when an enqueue met a job with the same id, task and arguments: this is that
+    job.
     """
 
     __slots__ = ("_jobs", "duplicate", "id", "known", "queue", "task")
@@ -67,7 +68,8 @@ class Job(Generic[R]):
     async def result(self, timeout: float | None = None) -> R:
         """The task's return value, waited for at most `timeout` seconds (None: for ever).
 
-        Raises JobFailed, JobCancelled, JobExpired, ResultExpired, JobNotFound, or ResultTimeout (the job lives on).
+        Raises JobFailed, JobCancelled, JobExpired, ResultExpired, JobNotFound, or ResultTimeout
+        (the job lives on).
         """
         return await self._jobs.result(self, timeout)
 
@@ -95,7 +97,9 @@ class Job(Generic[R]):
         return self._jobs.cancel_sync(self.queue, self.id)
 
     async def retry(self) -> None:
-        """Run a dead, expired or cancelled job again, with fresh attempts. Raises WrongState, JobNotFound."""
+        """Run a dead, expired or cancelled job again, with fresh attempts. Raises WrongState,
+        JobNotFound.
+        """
         await self._jobs.retry(self.queue, self.id)
 
     def retry_sync(self) -> None:

@@ -39,8 +39,8 @@ def _base32(number: int, width: int) -> str:
 class JobIds:
     """Makes job ids: 24 characters of Crockford base32 that sort by time.
 
-    9 characters of Unix ms, 4 of a counter, 11 (55 random bits) of the process: unique without asking anybody, in
-    order within one process. Safe from threads and after a fork.
+    9 characters of Unix ms, 4 of a counter, 11 (55 random bits) of the process: unique without
+    asking anybody, in order within one process. Safe from threads and after a fork.
     """
 
     __slots__ = ("_counter", "_ms", "_pid", "_process", "_time")

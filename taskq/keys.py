@@ -1,6 +1,8 @@
-"""Every Redis key and channel taskq uses. The only home of key strings; docs/keyspace.md describes them.
+"""Every Redis key and channel taskq uses. The only home of key strings; docs/keyspace.md describes
+them.
 
-All keys of a queue share the hash tag {queue}, so they live on one Cluster node. Prefixes end in a colon.
+All keys of a queue share the hash tag {queue}, so they live on one Cluster node. Prefixes end in a
+colon.
 """
 
 from __future__ import annotations

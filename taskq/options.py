@@ -55,7 +55,9 @@ class Options:
     headers: Mapping[str, str] | None = None
 
     def merged(self, other: Options) -> Options:
-        """These options with `other`'s given ones on top. A delay replaces a time, and the other way round."""
+        """These options with `other`'s given ones on top. A delay replaces a time, and the other
+        way round.
+        """
         if other is NOTHING:
             return self
         changes = {
@@ -109,10 +111,14 @@ def unix_ms(when: datetime) -> int:
 
 
 def seconds(name: str, value: object, *, least: float = 0.0, above: bool = False) -> float:
-    """A span of time in seconds within `least` (exclusive with `above`) and ten years, else InvalidOption."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        if (value > least if above else value >= least) and value <= LONGEST:
-            return float(value)
+    """A span of time in seconds within `least` (exclusive with `above`) and ten years, else
+    InvalidOption.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and math.isfinite(value):  # type: ignore[arg-type]
+        span = float(value)  # type: ignore[arg-type]
+        if (span > least if above else span >= least) and span <= LONGEST:
+            return span
     sign = ">" if above else ">="
     raise InvalidOption(
         f"{name}={_show(value)}: use seconds as a number {sign} {least:g} and <= {LONGEST:g}"
@@ -188,7 +194,9 @@ _CHECKS = {
 
 
 def checked(words: Mapping[str, object]) -> Options:
-    """Options from keyword arguments; None counts as not given. InvalidOption or InvalidName, one line."""
+    """Options from keyword arguments; None counts as not given. InvalidOption or InvalidName, one
+    line.
+    """
     given: dict[str, object] = {}
     for name, value in words.items():
         check = _CHECKS.get(name)

@@ -1,4 +1,6 @@
-"""How one queue orders and bounds its jobs: checked values, and their form in the queue's meta hash."""
+"""How one queue orders and bounds its jobs: checked values, and their form in the queue's meta
+hash.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ class QueueSettings:
         )
 
     def meta(self) -> dict[str, str]:
-        """Field names and values for the configure script; 'strict' is the default and stored as ''."""
+        """Field names and values for the configure script; 'strict' is the default and stored as
+        ''.
+        """
         fields: dict[str, str] = {}
         if self.policy is not None:
             fields["policy"] = "" if self.policy == "strict" else self.policy

@@ -1,4 +1,6 @@
-"""The order of ready jobs, in Python: the same rule as lua/include/rank_of.lua, for models, peeks and explanations."""
+"""The order of ready jobs, in Python: the same rule as lua/include/rank_of.lua, for models, peeks
+and explanations.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 BAND = 10**13
-#: Horizon of a queue that sets none, ms: how long after becoming ready a job without a deadline counts as due.
+#: Horizon of a queue that sets none, ms: how long after becoming ready a job without a deadline
+#: counts as due.
 HORIZON_MS = 60_000
 #: Default patience of an `aging` queue by priority 0..9, ms.
 PATIENCE_MS = (600_000, 480_000, 360_000, 240_000, 120_000, 60_000, 30_000, 10_000, 3_000, 1_000)

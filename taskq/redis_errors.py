@@ -1,4 +1,5 @@
-"""What Redis's refusals mean, in one place: try again, ask an operator, or report a bug. Used by both stores.
+"""What Redis's refusals mean, in one place: try again, ask an operator, or report a bug. Used by
+both stores.
 
 No other room looks at error codes; everything above sees the classes of taskq.errors.
 """
@@ -42,7 +43,8 @@ _HINTS = {
 def server_error(message: str, where: str) -> StoreError:
     """The taskq error for an error reply; `where` is the server, masked."""
     code, _, rest = message.partition(" ")
-    # An error raised inside a script may carry its code further in: "ERR ... script: hash, on @user_script:1."
+    # An error raised inside a script may carry its code further in: "ERR ... script: hash, on
+    # @user_script:1."
     if code == "ERR":
         for word in (*PASSING, *REFUSED):
             if f"{word} " in rest:
@@ -68,7 +70,9 @@ def server_error(message: str, where: str) -> StoreError:
 
 
 def unreachable(where: str, cause: BaseException | str) -> StoreUnavailable:
-    """The error for a connection that cannot be made, or broke; the outcome of a sent call is unknown."""
+    """The error for a connection that cannot be made, or broke; the outcome of a sent call is
+    unknown.
+    """
     detail = str(cause) or type(cause).__name__
     return StoreUnavailable(
         f"Redis at {where} is not reachable: {detail}; is it running, and is the URL right?"

@@ -1,4 +1,6 @@
-"""What an app registers: tasks, their dataclasses, a lifespan, settings of queues. Knows nothing of Redis."""
+"""What an app registers: tasks, their dataclasses, a lifespan, settings of queues. Knows nothing of
+Redis.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +40,13 @@ class Registry:
         raise NotImplementedError
 
     def register_dataclass(self, cls: type[T], name: str | None = None) -> type[T]:
-        """Let instances of a dataclass be arguments and results; also a decorator. Both sides must register it."""
+        """Let instances of a dataclass be arguments and results; also a decorator. Both sides must
+        register it.
+        """
         return self.codec.register_dataclass(cls, name)
 
-    # The overlaps are meant: the first that fits wins, and a coroutine function fits the plain ones too.
+    # The overlaps are meant: the first that fits wins, and a coroutine function fits the plain ones
+    # too.
     @overload
     def task(  # type: ignore[overload-overlap]
         self, fn: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
@@ -70,8 +75,9 @@ class Registry:
     ) -> Any:
         """Register a function as a task: `@app.task` or `@app.task(retries=5, timeout=30)`.
 
-        `name` defaults to the function's; `executor` to "async" for coroutine functions, "thread" for plain ones.
-        Raises ConfigError for a name that is taken, an option out of range, a function that cannot be a task.
+        `name` defaults to the function's; `executor` to "async" for coroutine functions, "thread"
+        for plain ones. Raises ConfigError for a name that is taken, an option out of range, a
+        function that cannot be a task.
         """
         options = checked(words)
         if "id" in words:
@@ -95,10 +101,9 @@ class Registry:
 
         return register if fn is None else register(fn)
 
-    def lifespan(
-        self, fn: Callable[[Any], AsyncIterator[T]]
-    ) -> Callable[[Any], AsyncIterator[T]]:
-        """Register an async generator that sets up what tasks share, and tears it down when the worker ends.
+    def lifespan(self, fn: Callable[[Any], AsyncIterator[T]]) -> Callable[[Any], AsyncIterator[T]]:
+        """Register an async generator that sets up what tasks share, and tears it down when the
+        worker ends.
 
         What it yields is `ctx.state`. Runs once per worker process.
         """
@@ -122,8 +127,9 @@ class Registry:
     ) -> QueueSettings:
         """Say how a queue orders and bounds its jobs; workers write it to Redis when they start.
 
-        `policy`: "strict" (priority first) or "aging" (every job is the most urgent in the end). `horizon` (s): when a
-        job without a deadline counts as due. `patience`: ten waits (s), for priority 0 to 9. See docs/guarantees.md.
+        `policy`: "strict" (priority first) or "aging" (every job is the most urgent in the end).
+        `horizon` (s): when a job without a deadline counts as due. `patience`: ten waits (s), for
+        priority 0 to 9. See docs/guarantees.md.
         """
         settings = QueueSettings.checked(
             name, policy=policy, horizon=horizon, patience=patience, max_jobs=max_jobs

@@ -1,4 +1,6 @@
-"""How a job's end becomes a return value or an error; and how a stored record becomes a JobInfo. Pure."""
+"""How a job's end becomes a return value or an error; and how a stored record becomes a JobInfo.
+Pure.
+"""
 
 from __future__ import annotations
 

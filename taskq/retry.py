@@ -1,7 +1,8 @@
 """When a failed job runs again: pure rules, no I/O.
 
-Exponential with full jitter (`Backoff`), a constant, a list, or a callable `(attempt, error) -> seconds`. All but the
-callable can be written as text, so a job can carry its own rule to the worker.
+Exponential with full jitter (`Backoff`), a constant, a list, or a callable `(attempt, error) ->
+seconds`. All but the callable can be written as text, so a job can carry its own rule to the
+worker.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def _is_seconds(value: object) -> bool:
 class Backoff:
     """Exponential backoff: `base * factor ** (attempt - 1)` seconds, at most `cap`.
 
-    With `jitter` (default) the delay is drawn evenly between 0 and that: failures that came together part ways.
+    With `jitter` (default) the delay is drawn evenly between 0 and that: failures that came
+    together part ways.
     """
 
     base: float = 1.0
@@ -64,7 +66,8 @@ def check_backoff(rule: object) -> BackoffRule:
     if isinstance(rule, (list, tuple)) and rule and all(_is_seconds(item) for item in rule):
         return tuple(rule)
     raise InvalidOption(
-        f"backoff={rule!r}: use seconds, a list of seconds, Backoff(...) or a callable(attempt, error)"
+        f"backoff={rule!r}: use seconds, a list of seconds, Backoff(...)"
+        " or a callable(attempt, error)"
     )
 
 

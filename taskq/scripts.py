@@ -1,8 +1,8 @@
 """The only reader of lua/: finds the scripts, flattens their includes, parses their headers.
 
-A wheel carries them in taskq/_lua; a checkout and an editable install have them in lua/ beside the package.
-What is sent to the server is the body without comments, under a `#!lua` line that carries the header's flags,
-so a changed comment does not change the script's SHA1.
+A wheel carries them in taskq/_lua; a checkout and an editable install have them in lua/ beside the
+package. What is sent to the server is the body without comments, under a `#!lua` line that carries
+the header's flags, so a changed comment does not change the script's SHA1.
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ def _code(text: str) -> str:
 class ScriptSet:
     """All scripts of one folder, read when first asked for.
 
-    For tests only: `replace` swaps include files by name, to put a clock they can turn into the engine;
-    `shebang=False` leaves the `#!lua flags=` line out, which fakeredis takes for a syntax error.
+    For tests only: `replace` swaps include files by name, to put a clock they can turn into the
+    engine; `shebang=False` leaves the `#!lua flags=` line out, which fakeredis takes for a syntax
+    error.
     """
 
     def __init__(

@@ -1,6 +1,8 @@
-"""Every setting, in one table: it makes the CLI option, the TASKQ_* variable, the taskq.toml key and docs/settings.md.
+"""Every setting, in one table: it makes the CLI option, the TASKQ_* variable, the taskq.toml key
+and docs/settings.md.
 
-Order: argument, environment, file, default. `Settings.load` is the only door; nothing below it reads the environment.
+Order: argument, environment, file, default. `Settings.load` is the only door; nothing below it
+reads the environment.
 """
 
 from __future__ import annotations
@@ -97,7 +99,15 @@ SETTINGS: tuple[Setting, ...] = (
         group="worker",
         doc="Queues a worker serves",
     ),
-    _count("concurrency", 100, 1, 10_000, "Jobs one worker process runs at a time", short="-c", group="worker"),
+    _count(
+        "concurrency",
+        100,
+        1,
+        10_000,
+        "Jobs one worker process runs at a time",
+        short="-c",
+        group="worker",
+    ),
     _count(
         "processes",
         1,
@@ -116,9 +126,25 @@ SETTINGS: tuple[Setting, ...] = (
         'Processes for `executor="process"` tasks in each worker; 0 is one a CPU',
         group="worker",
     ),
-    _span("timeout", 300.0, 0.001, 31_536_000.0, "Longest run of a task that sets none", group="worker"),
-    _count("retries", 3, 0, 10_000, "Runs after the first, for a task that sets none", group="worker"),
-    _span("drain", 25.0, 0.0, 86_400.0, "How long a stopping worker lets its jobs finish", group="worker"),
+    _span(
+        "timeout",
+        300.0,
+        0.001,
+        31_536_000.0,
+        "Longest run of a task that sets none",
+        group="worker",
+    ),
+    _count(
+        "retries", 3, 0, 10_000, "Runs after the first, for a task that sets none", group="worker"
+    ),
+    _span(
+        "drain",
+        25.0,
+        0.0,
+        86_400.0,
+        "How long a stopping worker lets its jobs finish",
+        group="worker",
+    ),
     _span("heartbeat", 2.0, 0.05, 3600.0, "Time between two proofs of life", group="health"),
     _span(
         "heartbeat_ttl",
@@ -137,7 +163,14 @@ SETTINGS: tuple[Setting, ...] = (
         group="health",
     ),
     _count("max_crashes", 3, 1, 1000, "The lost worker that makes a job dead", group="health"),
-    _span("block", 5.0, 0.1, 59.0, "Longest sleep of an idle worker before it looks by itself", group="worker"),
+    _span(
+        "block",
+        5.0,
+        0.1,
+        59.0,
+        "Longest sleep of an idle worker before it looks by itself",
+        group="worker",
+    ),
     _count(
         "max_jobs",
         1_000_000,
@@ -147,15 +180,30 @@ SETTINGS: tuple[Setting, ...] = (
         group="limits",
         aliases=("TASK_SCHEDULER_MAX_QUEUE",),
     ),
-    _count("max_payload", 1_048_576, 16, 2**29, "Bytes of a call's encoded arguments", group="limits"),
+    _count(
+        "max_payload", 1_048_576, 16, 2**29, "Bytes of a call's encoded arguments", group="limits"
+    ),
     _count("max_result", 1_048_576, 16, 2**29, "Bytes of an encoded result", group="limits"),
-    _span("result_ttl", 600.0, 0.0, 315_360_000.0, "How long an ended job and its result are kept", group="limits"),
+    _span(
+        "result_ttl",
+        600.0,
+        0.0,
+        315_360_000.0,
+        "How long an ended job and its result are kept",
+        group="limits",
+    ),
     _span("dead_ttl", 604_800.0, 1.0, 315_360_000.0, "How long a dead job is kept", group="limits"),
     _count("done_max", 1_000_000, 1, 10**9, "Ended jobs a queue keeps", group="limits"),
     _count("dead_max", 100_000, 1, 10**9, "Dead jobs a queue keeps", group="limits"),
     _span("connect_timeout", 5.0, 0.05, 300.0, "Longest wait for a connection", group="connection"),
     _span("socket_timeout", 5.0, 0.05, 300.0, "Longest wait for a reply", group="connection"),
-    Setting(name="tls_ca", kind="path", default=None, group="connection", doc="File of the CA that signed the server's certificate (`rediss://`)"),
+    Setting(
+        name="tls_ca",
+        kind="path",
+        default=None,
+        group="connection",
+        doc="File of the CA that signed the server's certificate (`rediss://`)",
+    ),
     Setting(
         name="tls_cert",
         kind="path",
@@ -216,7 +264,8 @@ def _bad(setting: Setting, value: object, place: str, remedy: str) -> ConfigErro
 def _number(setting: Setting, value: object, place: str) -> float:
     span = setting.kind == "seconds"
     unit = " seconds (or 30s, 5m, 2h, 7d, 250ms)" if span else ""
-    remedy = f"use {'a number' if span else 'a whole number'} from {setting.least:,.10g} to {setting.most:,.10g}{unit}"
+    what = "a number" if span else "a whole number"
+    remedy = f"use {what} from {setting.least:,.10g} to {setting.most:,.10g}{unit}"
     try:
         if isinstance(value, str):
             number: float = parse_seconds(value) if span else int(value.strip())
@@ -254,9 +303,7 @@ def _names(setting: Setting, value: object, place: str) -> tuple[str, ...]:
     for name in listed:
         name = name.strip() if isinstance(name, str) else name
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise _bad(
-                setting, value, place, "a name has 1 to 64 letters, digits, '_', '.' or '-'"
-            )
+            raise _bad(setting, value, place, "a name has 1 to 64 letters, digits, '_', '.' or '-'")
         names.append(name)
     return tuple(dict.fromkeys(names))
 
@@ -312,8 +359,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.heartbeat_ttl < 3 * self.heartbeat:
             raise ConfigError(
-                f"heartbeat_ttl={self.heartbeat_ttl:g} is less than 3 x heartbeat={self.heartbeat:g}:"
-                " two lost beats must not make a worker a suspect"
+                f"heartbeat_ttl={self.heartbeat_ttl:g} is less than"
+                f" 3 x heartbeat={self.heartbeat:g}: two lost beats must not make a worker a suspect"
             )
         if self.grace <= self.heartbeat:
             raise ConfigError(
@@ -340,8 +387,8 @@ class Settings:
     ) -> Self:
         """Collect the settings; None in `arguments` counts as not given.
 
-        `file`: a taskq.toml; None looks at TASKQ_CONFIG, then ./taskq.toml, then [tool.taskq] of ./pyproject.toml.
-        Raises ConfigError naming the place, the value and the remedy.
+        `file`: a taskq.toml; None looks at TASKQ_CONFIG, then ./taskq.toml, then [tool.taskq] of
+        ./pyproject.toml. Raises ConfigError naming the place, the value and the remedy.
         """
         environ = os.environ if environ is None else environ
         arguments = arguments or {}
@@ -360,7 +407,9 @@ class Settings:
     def replace(self, **changes: object) -> Self:
         """A copy with some settings changed, checked again."""
         checked: dict[str, Any] = {
-            name: value if value is None else _READERS[BY_NAME[name].kind](BY_NAME[name], value, "argument")
+            name: value
+            if value is None
+            else _READERS[BY_NAME[name].kind](BY_NAME[name], value, "argument")
             for name, value in changes.items()
         }
         return replace(self, **checked)

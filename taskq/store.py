@@ -1,4 +1,6 @@
-"""Runs calls on Redis, asynchronously: connects, loads scripts, repeats what may be repeated, turns errors into ours."""
+"""Runs calls on Redis, asynchronously: connects, loads scripts, repeats what may be repeated, turns
+errors into ours.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ T = TypeVar("T")
 
 
 class Store:
-    """The async door to one Redis. Used from one event loop at a time; a new loop gets a new connection.
+    """The async door to one Redis. Used from one event loop at a time; a new loop gets a new
+    connection.
 
-    `socket_timeout` (s) bounds the wait for every reply, `connect_timeout` (s) every connection attempt.
+    `socket_timeout` (s) bounds the wait for every reply, `connect_timeout` (s) every connection
+    attempt.
     """
 
     def __init__(
@@ -91,10 +95,11 @@ class Store:
         return reply
 
     async def run(self, call: Call[T], *, tries: int = 1) -> T:
-        """Run one call. `tries` > 1 repeats it after a lost connection or a passing refusal; every script may be.
+        """Run one call. `tries` > 1 repeats it after a lost connection or a passing refusal; every
+        script may be.
 
-        Raises StoreUnavailable (outcome unknown if it was sent), StoreRefused, ScriptBug, and what the call's own
-        parse raises.
+        Raises StoreUnavailable (outcome unknown if it was sent), StoreRefused, ScriptBug, and what
+        the call's own parse raises.
         """
         for attempt in range(1, tries + 1):
             try:
@@ -117,9 +122,11 @@ class Store:
         return list(await asyncio.gather(*(self.run(call, tries=tries) for call in calls)))
 
     async def wait_for_wake(self, keys: Sequence[str], seconds: float) -> str | None:
-        """Block until somebody pushes to one of these lists, at most `seconds`; which one, None when nobody did.
+        """Block until somebody pushes to one of these lists, at most `seconds`; which one, None
+        when nobody did.
 
-        Has its own connection: a blocked one serves nobody else. Its reply timeout is longer than the wait.
+        Has its own connection: a blocked one serves nobody else. Its reply timeout is longer than
+        the wait.
         """
         await self.connect()
         if self._waiter is None or self._waiter.closed is not None:
@@ -170,7 +177,9 @@ class Store:
             callback(push[2])
 
     async def check_server(self) -> None:
-        """ServerUnsupported when the server may throw jobs away. Its version was checked on connecting."""
+        """ServerUnsupported when the server may throw jobs away. Its version was checked on
+        connecting.
+        """
         wire = await self.connect()
         info = await wire.send(("INFO", "memory"))
         if isinstance(info, ServerError):

@@ -70,7 +70,8 @@ def make_client(
 
 
 class SyncStore:
-    """The blocking door to one Redis. Safe from threads; after a fork redis-py opens new connections.
+    """The blocking door to one Redis. Safe from threads; after a fork redis-py opens new
+    connections.
 
     `client` replaces the connection: tests pass a fake server's client.
     """
@@ -103,9 +104,7 @@ class SyncStore:
         for kind, code in _CODES:
             if isinstance(error, kind):
                 text = str(error)
-                return server_error(
-                    text if text.startswith(code) else f"{code} {text}", self.where
-                )
+                return server_error(text if text.startswith(code) else f"{code} {text}", self.where)
         if isinstance(error, (RedisConnectionError, RedisTimeoutError)):
             return unreachable(self.where, error)
         return server_error(str(error), self.where)
@@ -148,7 +147,8 @@ class SyncStore:
     def listen(self, channel: str, ask: Callable[[], T | None], seconds: float) -> bytes | T | None:
         """Subscribe to `channel`, then call `ask`; when it has no answer yet, wait for one message.
 
-        Subscribing first means an end between asking and listening cannot be missed. None when `seconds` pass.
+        Subscribing first means an end between asking and listening cannot be missed. None when
+        `seconds` pass.
         """
         pubsub = self._client.pubsub(ignore_subscribe_messages=True)
         try:

@@ -135,7 +135,9 @@ class Task(Generic[P, R]):
         return self.sender.send_sync(self.call(args, kwargs, NOTHING))
 
     def options(self, **words: Unpack[OptionWords]) -> TaskWithOptions[P, R]:
-        """This task with options for the calls that follow: `task.options(priority=9).enqueue(...)`."""
+        """This task with options for the calls that follow:
+        `task.options(priority=9).enqueue(...)`.
+        """
         return TaskWithOptions(self, checked_for_call(words))
 
 

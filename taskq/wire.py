@@ -1,7 +1,9 @@
-"""One asyncio connection to Redis: many calls in flight, replies in order. RESP2, parsed by hiredis.
+"""One asyncio connection to Redis: many calls in flight, replies in order. RESP2, parsed by
+hiredis.
 
-redis-py's asyncio connections serve one call at a time; here all coroutines of a process share one, and calls made
-in the same turn of the loop leave in one write. Nothing is ever sent twice: that decision belongs to the store.
+redis-py's asyncio connections serve one call at a time; here all coroutines of a process share one,
+and calls made in the same turn of the loop leave in one write. Nothing is ever sent twice: that
+decision belongs to the store.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class Wire(asyncio.Protocol):
     def send(self, words: Sequence[Word]) -> asyncio.Future[Any]:
         """Send one command; the future gives its reply (a ServerError instance for an error reply).
 
-        Raises StoreUnavailable through the future when the connection breaks or nothing is heard in time.
+        Raises StoreUnavailable through the future when the connection breaks or nothing is heard in
+        time.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
         if self.closed is not None:
@@ -133,9 +136,7 @@ def tls_context(address: Address) -> ssl.SSLContext | None:
     return context
 
 
-async def open_wire(
-    address: Address, *, connect_timeout: float, timeout: float, name: str
-) -> Wire:
+async def open_wire(address: Address, *, connect_timeout: float, timeout: float, name: str) -> Wire:
     """Connect, authenticate, choose the database, check the server's version.
 
     Times in seconds. Raises StoreUnavailable, StoreRefused or ServerUnsupported.

@@ -1,4 +1,6 @@
-"""The worker's proof of life: its own thread and connection, so a blocked event loop does not lose leases."""
+"""The worker's proof of life: its own thread and connection, so a blocked event loop does not lose
+leases.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +75,11 @@ class Heart:
 
     def _run(self) -> None:
         while not self._stopping:
-            # After an outage every moment counts: the reaper gives a suspect little more than one beat.
-            self._wanted.wait(self._settings.heartbeat / 8 if self._failing else self._settings.heartbeat)
+            # After an outage every moment counts: the reaper gives a suspect little more than one
+            # beat.
+            self._wanted.wait(
+                self._settings.heartbeat / 8 if self._failing else self._settings.heartbeat
+            )
             self._wanted.clear()
             if self._stopping:
                 return
@@ -110,7 +115,9 @@ class Heart:
         )
 
     def leave(self) -> int:
-        """After `stop`: take the worker off every queue and the roster; jobs it still holds (0 is a clean exit)."""
+        """After `stop`: take the worker off every queue and the roster; jobs it still holds (0 is a
+        clean exit).
+        """
         held = 0
         for keys in self._queues:
             held += self._store.run(commands.retire(keys, self._worker), tries=3)

@@ -1,4 +1,6 @@
-"""Who a worker is: an id unique to one life of one process, and what it tells the roster about itself."""
+"""Who a worker is: an id unique to one life of one process, and what it tells the roster about
+itself.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ class Identity:
         }
 
     def fields(self, load: Load, health: str) -> dict[str, str | int]:
-        """Everything, with this moment's load; cpu in percent of one core, rss in bytes, loop_lag_ms."""
+        """Everything, with this moment's load; cpu in percent of one core, rss in bytes,
+        loop_lag_ms.
+        """
         with self._process.oneshot():
             cpu = round(self._process.cpu_percent())
             rss = self._process.memory_info().rss

@@ -1,4 +1,6 @@
-"""One queue as a worker sees it: its keys, what is to be reported, and when to look at it again. No I/O."""
+"""One queue as a worker sees it: its keys, what is to be reported, and when to look at it again. No
+I/O.
+"""
 
 from __future__ import annotations
 

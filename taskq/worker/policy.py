@@ -8,8 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from taskq.commands import ClaimedJob, Failure
-from taskq.errors import BadPayload, Discard, InvalidArguments, Retry, SerializationError
-from taskq.errors import PayloadTooLarge
+from taskq.errors import (
+    BadPayload,
+    Discard,
+    InvalidArguments,
+    PayloadTooLarge,
+    Retry,
+    SerializationError,
+)
 from taskq.options import Options
 from taskq.retry import DEFAULT_BACKOFF, BackoffRule, backoff_from_text, delay_for, may_retry
 
@@ -92,9 +98,9 @@ def failure_of(
     attempt = (job.number(b"attempt") or 0) + 1
     deadline = job.number(b"deadline_ms")
     after, reason = _decide(error, attempt, rule, draw)
-    if after is not None and deadline is not None and job.text(b"on_miss") != "run":
-        if now_ms + after * 1000 >= deadline:
-            after, reason = None, "deadline"
+    binding = deadline is not None and job.text(b"on_miss") != "run"
+    if binding and after is not None and now_ms + after * 1000 >= (deadline or 0):
+        after, reason = None, "deadline"
     return Failure(
         job.id,
         job.token,

@@ -1,12 +1,14 @@
 """Runs plain functions in processes that can really be killed: one single-process pool per slot.
 
-Each slot is a `ProcessPoolExecutor` of one, so killing a stuck process breaks no other slot. Only payload bytes, names
-and plain text cross the pipe; the child imports the same app and encodes the result itself.
+Each slot is a `ProcessPoolExecutor` of one, so killing a stuck process breaks no other slot. Only
+payload bytes, names and plain text cross the pipe; the child imports the same app and encodes the
+result itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -114,10 +116,8 @@ class _Slot:
         pool, self._pool = self._pool, None
         if pool is not None:
             if self._pid:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(self._pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -170,5 +170,7 @@ def _find(module: str, attribute: str) -> Task[Any, Any]:
     for part in attribute.split("."):
         found = getattr(found, part)
     if not isinstance(found, Task):
-        raise TypeError(f"{module}.{attribute} is not a task: keep the decorated name in its module")
+        raise TypeError(
+            f"{module}.{attribute} is not a task: keep the decorated name in its module"
+        )
     return found

@@ -1,7 +1,9 @@
-"""The worker's heart of hearts: reports finished jobs and claims new ones, in as few calls as possible.
+"""The worker's heart of hearts: reports finished jobs and claims new ones, in as few calls as
+possible.
 
-One loop serves all queues in turn. While a call is on its way jobs go on ending, so under load reports gather by
-themselves and nothing ever waits for a batch. Idle, it sleeps on the wake lists and on the next due time.
+One loop serves all queues in turn. While a call is on its way jobs go on ending, so under load
+reports gather by themselves and nothing ever waits for a batch. Idle, it sleeps on the wake lists
+and on the next due time.
 """
 
 from __future__ import annotations
@@ -145,7 +147,9 @@ class Pump:
         return busy
 
     def _let_rest(self, line: Line, error: StoreError) -> None:
-        """Redis refuses what this queue needs, and only a person can mend that: others go on meanwhile."""
+        """Redis refuses what this queue needs, and only a person can mend that: others go on
+        meanwhile.
+        """
         line.refused += 1
         log.error("queue %s: %s", line.queue, error)
         pause = min(10.0, 0.1 * 2 ** min(line.refused, 10)) * random.uniform(0.5, 1)
@@ -261,8 +265,8 @@ class Pump:
     # After a lost reply
 
     async def _ask_what_is_held(self, line: Line) -> None:
-        """A reply was lost, or the heartbeat lapsed. What Redis says we hold and we do not know of, we run;
-        what we run and no longer hold belongs to another worker, and is stopped.
+        """A reply was lost, or the heartbeat lapsed. What Redis says we hold and we do not know of,
+        we run; what we run and no longer hold belongs to another worker, and is stopped.
         """
         runner = self._runner
         assert runner is not None
@@ -271,15 +275,15 @@ class Pump:
         held: set[str] = set()
         total = 1
         while len(held) < total:
-            call = commands.held(line.keys, self._worker, len(held))
-            total, jobs, listed = await self._store.run(call)
-            if not listed:
+            page = await self._store.run(commands.held(line.keys, self._worker, len(held)))
+            total = page.total
+            if not page.ids:
                 break
-            held.update(listed)
-            for job in jobs:
+            held.update(page.ids)
+            for job in page.jobs:
                 if job.id not in mine and job.id not in unreported:
                     log.info("job %s: adopted after a lost reply", job.id)
-                    # Its deadline was checked at the claim; the claim's own time will do for the run.
+                    # Its deadline was checked at the claim; the claim's time will do for the run.
                     runner.start(line, job, job.number(b"started_ms") or 0)
         for job_id in mine - held:
             if job_id in runner.running:

@@ -1,4 +1,5 @@
-"""Runs claimed jobs: finds the task, decodes, calls it where it belongs, and writes down how it ended.
+"""Runs claimed jobs: finds the task, decodes, calls it where it belongs, and writes down how it
+ended.
 
 The report is only noted on the queue's line; the pump sends it. Never talks to Redis.
 """
@@ -131,7 +132,9 @@ class Runner:
             self._fail(run, error)
 
     def _hand_on(self, line: Line, job: ClaimedJob) -> None:
-        """This worker does not know the task: give the job back, to a class only those who know it read."""
+        """This worker does not know the task: give the job back, to a class only those who know it
+        read.
+        """
         try:
             job_class = "task." + check_name(job.task, "task name")
         except InvalidName as error:
@@ -174,7 +177,8 @@ class Runner:
     def _start_coroutine(self, run: Run, coroutine: Coroutine[Any, Any, Any]) -> None:
         loop = asyncio.get_running_loop()
         if EAGER:
-            # Begins at once; a task that never waits is over when this returns, without a turn of the loop.
+            # Begins at once; a task that never waits is over when this returns, without a turn of
+            # the loop.
             task = asyncio.Task(self._drive(run, coroutine), loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
             if not task.done():
                 run.handle = task
@@ -184,7 +188,9 @@ class Runner:
     async def _drive(self, run: Run, coroutine: Coroutine[Any, Any, Any]) -> None:
         try:
             value = await coroutine
-        except BaseException as error:  # SystemExit and KeyboardInterrupt too: a task must not end the worker
+        except (
+            BaseException
+        ) as error:  # SystemExit and KeyboardInterrupt too: a task must not end the worker
             self._fail(run, error)
         else:
             self._complete(run, value)
@@ -282,7 +288,9 @@ class Runner:
         failure = failure_of(job, error, rule, server_now)
         self.failed += 1
         if failure.after_ms is None:
-            log.error("job %s (%s) is dead: %s: %s", job.id, job.task, failure.reason, failure.error)
+            log.error(
+                "job %s (%s) is dead: %s: %s", job.id, job.task, failure.reason, failure.error
+            )
         else:
             log.warning(
                 "job %s (%s) failed, again in %.1f s: %s",
@@ -326,7 +334,9 @@ class Runner:
         self._fail(run, TaskTimeout("did not end when it was stopped"))
 
     def cancel(self, ids: list[str]) -> None:
-        """Stop these runs because their cancellation was asked for. Threads are told and end by themselves."""
+        """Stop these runs because their cancellation was asked for. Threads are told and end by
+        themselves.
+        """
         for job_id in ids:
             run = self.running.get(job_id)
             if run is not None and not run.why:

@@ -1,4 +1,6 @@
-"""Runs plain functions on threads. A thread cannot be killed: one that will not end is left behind and replaced."""
+"""Runs plain functions on threads. A thread cannot be killed: one that will not end is left behind
+and replaced.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Threads:
         return asyncio.get_running_loop().run_in_executor(self._pool, context.run, call)
 
     def abandon(self) -> None:
-        """One run will not end in time: later runs get a new pool, so the stuck thread takes no slot from them."""
+        """One run will not end in time: later runs get a new pool, so the stuck thread takes no
+        slot from them.
+        """
         self.abandoned += 1
         self._pool.shutdown(wait=False)
         self._pool = self._new_pool()

@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 
 from taskq import commands
+from taskq.app import TaskQ
 from taskq.commands import Reaped
 from taskq.context import Context
 from taskq.errors import ConfigError, LeaseLost, StoreError
 from taskq.keys import QueueKeys, SharedKeys, check_name
-from taskq.app import TaskQ
 from taskq.store import Store
 from taskq.store_sync import SyncStore
 from taskq.task import PROCESS_CLASS
@@ -32,8 +32,8 @@ SWEEP = 0.1
 class Worker:
     """Runs an app's tasks from some queues until told to stop.
 
-    `queues`: names, None for the settings' (`default`). `burst`: end when nothing is ready any more. Concurrency,
-    heartbeat and the rest come from the app's settings.
+    `queues`: names, None for the settings' (`default`). `burst`: end when nothing is ready any
+    more. Concurrency, heartbeat and the rest come from the app's settings.
     """
 
     def __init__(
@@ -119,9 +119,7 @@ class Worker:
     # From the heart's thread
 
     def _load(self) -> Load:
-        return Load(
-            len(self.runner.running), self.runner.done, self.runner.failed, self.loop_lag
-        )
+        return Load(len(self.runner.running), self.runner.done, self.runner.failed, self.loop_lag)
 
     def _on_cancel(self, queue: str, ids: list[str]) -> None:
         if self._loop is not None:
@@ -143,8 +141,8 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop`, or with `burst` until nothing is ready.
 
-        Raises StoreUnavailable, StoreRefused or ServerUnsupported when it cannot start; afterwards Redis may go and
-        come as it likes.
+        Raises StoreUnavailable, StoreRefused or ServerUnsupported when it cannot start; afterwards
+        Redis may go and come as it likes.
         """
         self._loop = asyncio.get_running_loop()
         await self.store.check_server()
@@ -219,7 +217,9 @@ class Worker:
         return False
 
     def stop(self) -> None:
-        """Claim nothing more, let what runs end, leave. Called again: at once. Only from the event loop."""
+        """Claim nothing more, let what runs end, leave. Called again: at once. Only from the event
+        loop.
+        """
         if self._stopping.is_set():
             self._hurry.set()
         self._stopping.set()
@@ -270,7 +270,9 @@ class Worker:
             self.runner.sweep()
 
     async def _keep(self, line: Line) -> None:
-        """Reap for one queue, and look for classes with jobs we can run. Together all workers make one pass a beat."""
+        """Reap for one queue, and look for classes with jobs we can run. Together all workers make
+        one pass a beat.
+        """
         settings = self.settings
         wait = settings.heartbeat / 2
         while True:
@@ -315,9 +317,7 @@ class Worker:
     async def _report_progress(self, context: Context, fraction: float, note: str) -> None:
         keys = next(line.keys for line in self.lines if line.queue == context.queue)
         word = await self.store.run(
-            commands.progress(
-                keys, context.job_id, str(context.token), self.id, fraction, note
-            ),
+            commands.progress(keys, context.job_id, str(context.token), self.id, fraction, note),
             tries=3,
         )
         if word != "OK":

@@ -1,0 +1,1 @@
+"""What taskq tells the outside: logs now. Imports nothing above the stores."""
