@@ -1,0 +1,48 @@
+"""What a call is: a script with KEYS and ARGV, or a plain command, and how to read its reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from taskq.errors import ScriptBug
+
+T = TypeVar("T")
+
+
+Word: TypeAlias = str | bytes | int | float
+
+
+#: Jobs in one script call, at most; every loop in lua/ is bounded by it.
+BATCH = 200
+
+
+@dataclass(slots=True)
+class Call(Generic[T]):
+    """One call: `script` with KEYS and ARGV, or a plain command when `script` is empty."""
+
+    script: str
+    keys: Sequence[str]
+    args: Sequence[Word]
+    parse: Callable[[Any], T]
+
+
+def text(reply: bytes) -> str:
+    return reply.decode("utf-8", "replace")
+
+
+def map_of(flat: Sequence[bytes]) -> dict[str, str]:
+    pairs = iter(flat)
+    return {text(name): text(value) for name, value in zip(pairs, pairs, strict=False)}
+
+
+def plain(*words: Word, parse: Callable[[Any], T]) -> Call[T]:
+    """A plain Redis command, for reads and for the roster, which is no queue state."""
+    return Call("", (), words, parse)
+
+
+def check_reply(reply: object, call: Call[Any]) -> None:
+    """ScriptBug unless a script answered with a word first."""
+    if call.script and not (isinstance(reply, list) and reply and isinstance(reply[0], bytes)):
+        raise ScriptBug(f"script {call.script} answered {reply!r}: please report this")

@@ -1,0 +1,119 @@
+"""Calls that keep workers honest: heartbeat, retire, reap, and the roster."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+from taskq.commands.call import Call, Word, plain, text
+from taskq.keys import QueueKeys, SharedKeys
+
+
+class Beat(NamedTuple):
+    now_ms: int
+    lapsed: bool
+    holding: int
+    cancels: list[str]
+
+
+def _worker_keys(keys: QueueKeys, worker: str) -> tuple[str, ...]:
+    return (
+        keys.alive(worker),
+        keys.holders,
+        keys.suspects,
+        keys.running(worker),
+        keys.cancels(worker),
+    )
+
+
+def heartbeat(keys: QueueKeys, worker: str, *, ttl_ms: int) -> Call[Beat]:
+    """Prove life for `ttl_ms`; hear which jobs to cancel."""
+    return Call(
+        "heartbeat",
+        _worker_keys(keys, worker),
+        (worker, ttl_ms),
+        lambda reply: Beat(
+            int(reply[1]), bool(reply[2]), reply[3], [text(item) for item in reply[4:]]
+        ),
+    )
+
+
+def retire(keys: QueueKeys, worker: str) -> Call[int]:
+    """Leave for good; the number of jobs still held, 0 when the worker is gone."""
+    return Call("retire", _worker_keys(keys, worker), (worker,), lambda reply: int(reply[1]))
+
+
+class Reaped(NamedTuple):
+    wait_ms: int
+    jobs: list[tuple[str, str, str]]
+    """(id, READY | DEAD | CANCELLED, lost worker)"""
+
+
+def reap(
+    keys: QueueKeys,
+    *,
+    every_ms: int,
+    grace_ms: int,
+    max_crashes: int,
+    dead_keep_ms: int,
+    dead_max: int,
+    keep_ms: int,
+    limit: int = 100,
+) -> Call[Reaped]:
+    """Take jobs back from dead workers; `wait_ms` says when to look again."""
+
+    def parse(reply: list[Any]) -> Reaped:
+        words = [text(word) for word in reply[3:]]
+        triples = zip(words[::3], words[1::3], words[2::3], strict=True)
+        return Reaped(int(reply[2]), list(triples))
+
+    return Call(
+        "reap",
+        (
+            keys.holders,
+            keys.suspects,
+            keys.meta,
+            keys.ready,
+            keys.dead,
+            keys.done,
+            keys.wake,
+            keys.stats,
+        ),
+        (
+            keys.job_prefix,
+            keys.alive_prefix,
+            keys.running_prefix,
+            keys.cancels_prefix,
+            every_ms,
+            grace_ms,
+            max_crashes,
+            dead_keep_ms,
+            dead_max,
+            keep_ms,
+            limit,
+        ),
+        parse,
+    )
+
+
+def roster(
+    keys: SharedKeys, worker: str, fields: dict[str, str | int], life_ms: int
+) -> list[Call[Any]]:
+    """What a worker tells about itself. Not queue state, and in another slot, so plain commands."""
+    words: list[Word] = [word for pair in fields.items() for word in pair]
+    now_ms = time.time_ns() // 1_000_000
+    key = keys.worker(worker)
+    return [
+        plain("HSET", key, *words, "beat_ms", now_ms, parse=int),
+        plain("PEXPIRE", key, life_ms, parse=int),
+        plain("ZADD", keys.workers, now_ms, worker, parse=int),
+        plain("ZREMRANGEBYSCORE", keys.workers, "-inf", now_ms - 86_400_000, parse=int),
+    ]
+
+
+def leave_roster(keys: SharedKeys, worker: str) -> list[Call[Any]]:
+    """Take a worker off the roster."""
+    return [
+        plain("UNLINK", keys.worker(worker), parse=int),
+        plain("ZREM", keys.workers, worker, parse=int),
+    ]

@@ -1,0 +1,110 @@
+"""Calls of operators: stats, pause, resume, configure, revive, forget, purge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from taskq.commands.call import BATCH, Call, map_of, text
+from taskq.keys import QueueKeys
+
+
+class QueueStats(NamedTuple):
+    now_ms: int
+    jobs: dict[str, int]
+    classes: dict[str, int]
+    workers: dict[str, tuple[int, str]]
+    meta: dict[str, str]
+    counters: dict[str, int]
+    next_due_ms: int
+    head: tuple[str, float, int] | None
+    """Id, rank and enqueue time (ms) of the first ready job."""
+
+
+def revive(keys: QueueKeys, ids: Sequence[str]) -> Call[dict[str, str]]:
+    """Bring up to 200 dead, expired or cancelled jobs back. Per id: READY, NOT_FOUND or its state.
+    """
+    return Call(
+        "revive",
+        (keys.ready, keys.dead, keys.done, keys.meta, keys.wake, keys.stats),
+        (keys.job_prefix, *ids),
+        lambda reply: map_of(reply[1:]),
+    )
+
+
+def forget(keys: QueueKeys, ids: Sequence[str]) -> Call[dict[str, str]]:
+    """Remove the records of up to 200 ended jobs. Per id: GONE, NOT_FOUND or its state."""
+    return Call(
+        "forget",
+        (keys.dead, keys.done, keys.stats),
+        (keys.job_prefix, *ids),
+        lambda reply: map_of(reply[1:]),
+    )
+
+
+def purge(keys: QueueKeys, index: str, limit: int = BATCH) -> Call[tuple[int, int]]:
+    """Empty one index (`ready`, `ready:<class>`, `scheduled`, `retry`, `dead`, `done`): (removed,
+    left).
+    """
+    return Call(
+        "purge",
+        (keys.prefix + index, keys.stats),
+        (keys.job_prefix, limit),
+        lambda reply: (reply[1], reply[2]),
+    )
+
+
+def pause(keys: QueueKeys) -> Call[int]:
+    """Stop claims; since when the queue is paused, Unix ms."""
+    return Call("pause", (keys.meta,), (), lambda reply: int(reply[1]))
+
+
+def resume(keys: QueueKeys) -> Call[bool]:
+    """Allow claims again; True when the queue was paused."""
+    return Call("resume", (keys.meta, keys.ready, keys.wake), (), lambda reply: bool(reply[1]))
+
+
+def configure(keys: QueueKeys, settings: dict[str, str]) -> Call[int]:
+    """Set `policy horizon_ms patience_ms max_jobs` of a queue ('' restores the default); how many
+    changed.
+    """
+    args = [word for pair in settings.items() for word in pair]
+    return Call("configure", (keys.meta,), args, lambda reply: int(reply[1]))
+
+
+def stats(keys: QueueKeys) -> Call[QueueStats]:
+    """How many jobs are where, in one consistent look."""
+
+    def parse(reply: list[Any]) -> QueueStats:
+        jobs = {text(n): c for n, c in zip(reply[2][::2], reply[2][1::2], strict=True)}
+        classes = {text(n): c for n, c in zip(reply[3][::2], reply[3][1::2], strict=True)}
+        holders = zip(reply[4][::3], reply[4][1::3], reply[4][2::3], strict=True)
+        job_id, rank, enqueued = reply[8]
+        return QueueStats(
+            int(reply[1]),
+            jobs,
+            classes,
+            {text(worker): (count, text(word)) for worker, count, word in holders},
+            map_of(reply[5]),
+            {name: int(value) for name, value in map_of(reply[6]).items()},
+            int(reply[7]),
+            (text(job_id), float(rank), int(enqueued or 0)) if job_id else None,
+        )
+
+    return Call(
+        "stats",
+        (
+            keys.ready,
+            keys.scheduled,
+            keys.retry,
+            keys.dead,
+            keys.done,
+            keys.holders,
+            keys.classes,
+            keys.suspects,
+            keys.meta,
+            keys.stats,
+        ),
+        (keys.job_prefix, keys.alive_prefix, keys.running_prefix),
+        parse,
+    )

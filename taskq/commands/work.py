@@ -1,0 +1,217 @@
+"""Calls of a worker about its jobs: claim, ack, fail, release, promote, progress, held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from taskq.commands.call import BATCH, Call, Word, map_of, text
+from taskq.keys import QueueKeys
+
+
+class Claims(NamedTuple):
+    """Reply of claim and ack: what to run, and when to look again."""
+
+    word: str
+    now_ms: int
+    next_due_ms: int
+    more: bool
+    refused: dict[str, str]
+    jobs: list[ClaimedJob]
+
+
+class Ack(NamedTuple):
+    id: str
+    token: str
+    result: bytes
+    keep_ms: int
+
+
+class Failure(NamedTuple):
+    """A run that ended in its own error. `after_ms` None gives the job up."""
+
+    id: str
+    token: str
+    after_ms: int | None
+    reason: str
+    error: str
+    traceback: str
+
+
+class ClaimedJob:
+    """A job this worker may run now, with its token."""
+
+    __slots__ = ("fields", "id", "payload", "task", "token")
+
+    def __init__(self, flat: list[bytes]) -> None:
+        pairs = iter(flat)
+        fields = dict(zip(pairs, pairs, strict=False))
+        self.fields = fields
+        self.id = fields[b"id"].decode()
+        self.token = fields[b"token"].decode()
+        self.task = fields.get(b"task", b"").decode("utf-8", "replace")
+        self.payload = fields.get(b"payload", b"")
+
+    def number(self, name: bytes, default: int | None = None) -> int | None:
+        """A whole-number field; `default` when absent or malformed."""
+        text = self.fields.get(name)
+        try:
+            return default if text is None else int(text)
+        except ValueError:
+            return default
+
+    def text(self, name: bytes) -> str | None:
+        value = self.fields.get(name)
+        return None if value is None else value.decode("utf-8", "replace")
+
+
+def _claim_keys(keys: QueueKeys, worker: str, classes: Iterable[str]) -> list[str]:
+    return [
+        keys.meta,
+        keys.alive(worker),
+        keys.running(worker),
+        keys.stats,
+        keys.scheduled,
+        keys.retry,
+        keys.done,
+        keys.wake,
+        *(keys.ready_of(job_class) for job_class in classes),
+    ]
+
+
+def _parse_claim(reply: list[Any]) -> Claims:
+    jobs = [ClaimedJob(flat) for flat in reply[4:]]
+    return Claims(reply[0].decode(), int(reply[1]), int(reply[2]), bool(reply[3]), {}, jobs)
+
+
+def claim(
+    keys: QueueKeys, worker: str, *, keep_ms: int, limit: int, slots: dict[str, int]
+) -> Call[Claims]:
+    """Take up to `limit` jobs. `slots`: free slots per class, '' is the common one."""
+    args: list[Word] = [keys.job_prefix, worker, keep_ms, min(limit, BATCH), *slots.values()]
+    return Call("claim", _claim_keys(keys, worker, slots), args, _parse_claim)
+
+
+def _parse_ack(reply: list[Any]) -> Claims:
+    odd = reply[4]
+    jobs = [ClaimedJob(flat) for flat in reply[5:]]
+    return Claims(
+        reply[0].decode(),
+        int(reply[1]),
+        int(reply[2]),
+        bool(reply[3]),
+        map_of(odd) if odd else {},
+        jobs,
+    )
+
+
+def ack(
+    keys: QueueKeys,
+    worker: str,
+    acks: Sequence[Ack],
+    *,
+    keep_ms: int,
+    done_max: int,
+    limit: int,
+    slots: dict[str, int],
+) -> Call[Claims]:
+    """Report up to 200 finished jobs and take up to `limit` new ones. `Claims.refused` has those
+    that did not count.
+    """
+    args: list[Word] = [
+        keys.job_prefix,
+        worker,
+        keep_ms,
+        min(limit, BATCH),
+        done_max,
+        len(acks),
+    ]
+    for item in acks:
+        args += item
+    args += slots.values()
+    return Call("ack", _claim_keys(keys, worker, slots), args, _parse_ack)
+
+
+def fail(
+    keys: QueueKeys,
+    worker: str,
+    failures: Sequence[Failure],
+    *,
+    dead_keep_ms: int,
+    dead_max: int,
+    keep_ms: int,
+) -> Call[dict[str, str]]:
+    """Report up to 200 failed jobs; what became of each: RETRY DEAD CANCELLED, or STALE ALREADY
+    GONE.
+    """
+    args: list[Word] = [keys.job_prefix, worker, dead_keep_ms, dead_max, keep_ms]
+    for item in failures:
+        after: Word = "" if item.after_ms is None else item.after_ms
+        args += (item.id, item.token, after, item.reason, item.error, item.traceback)
+    return Call(
+        "fail",
+        (keys.running(worker), keys.retry, keys.dead, keys.done, keys.wake, keys.stats),
+        args,
+        lambda reply: map_of(reply[2:]),
+    )
+
+
+def release(
+    keys: QueueKeys, worker: str, jobs: Iterable[tuple[str, str, str]], *, keep_ms: int
+) -> Call[dict[str, str]]:
+    """Give up to 200 jobs back unpunished; each is (id, token, class). Per id: READY CANCELLED, or
+    STALE GONE.
+    """
+    args: list[Word] = [keys.job_prefix, worker, keep_ms]
+    for item in jobs:
+        args += item
+    return Call(
+        "release",
+        (keys.running(worker), keys.ready, keys.classes, keys.done, keys.wake, keys.stats),
+        args,
+        lambda reply: map_of(reply[2:]),
+    )
+
+
+def progress(
+    keys: QueueKeys, job_id: str, token: str, worker: str, fraction: float, note: str
+) -> Call[str]:
+    """Note how far a running job is: OK, STALE or GONE."""
+    return Call(
+        "progress",
+        (keys.job(job_id),),
+        (token, worker, f"{fraction:.3f}", note),
+        lambda reply: text(reply[0]),
+    )
+
+
+class Held(NamedTuple):
+    """A page of what a worker holds: `ids` as listed, `jobs` of those whose record says so too."""
+
+    total: int
+    jobs: list[ClaimedJob]
+    ids: list[str]
+
+
+def held(keys: QueueKeys, worker: str, start: int = 0) -> Call[Held]:
+    """What this worker holds: up to 200 jobs from position `start`."""
+    return Call(
+        "held",
+        (keys.running(worker),),
+        (keys.job_prefix, worker, start, BATCH),
+        lambda reply: Held(
+            reply[1],
+            [ClaimedJob(flat) for flat in reply[3:]],
+            [text(job_id) for job_id in reply[2]],
+        ),
+    )
+
+
+def promote(keys: QueueKeys, limit: int = 100) -> Call[tuple[int, int]]:
+    """Move due jobs to ready: (moved, ms until the next is due; 0 now, -1 none)."""
+    return Call(
+        "promote",
+        (keys.scheduled, keys.retry, keys.ready, keys.meta, keys.wake, keys.stats),
+        (keys.job_prefix, limit),
+        lambda reply: (reply[1], int(reply[2])),
+    )
