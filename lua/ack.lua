@@ -31,9 +31,11 @@ local scheduled, retry, done, wake = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local job_prefix, worker, keep_ms, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local done_max, acks = tonumber(ARGV[5]), tonumber(ARGV[6])
 
-expect({ running, done, KEYS[9] }, stats, wake)
+expect({ running, done, unpack(KEYS, 9) }, stats, wake)
 local us = now_us()
 local now = math.floor(us / 1000)
+local due = next_due(scheduled, retry, now)
+local lapsed, paused = redis.call('EXISTS', alive) == 0, redis.call('HGET', meta, 'paused')
 local odd, ends, ids = {}, {}, {}
 for position = 7, 3 + 4 * acks, 4 do
   local id, token = ARGV[position], ARGV[position + 1]
@@ -62,10 +64,9 @@ end
 count(stats, now, 'completed', #ends)
 if kept then trim(done, job_prefix, now, keep_ms, done_max, 2 * acks + 10) end
 
-local due = next_due(scheduled, retry, now)
-if redis.call('EXISTS', alive) == 0 then return { 'LAPSED', text(now), due, 0, odd } end
+if lapsed then return { 'LAPSED', text(now), due, 0, odd } end
 if limit == 0 then return { 'OK', text(now), due, 0, odd } end
-if redis.call('HGET', meta, 'paused') then return { 'PAUSED', text(now), due, 0, odd } end
+if paused then return { 'PAUSED', text(now), due, 0, odd } end
 local ready_keys, limits = {}, {}
 for i = 9, #KEYS do
   ready_keys[i - 8] = KEYS[i]

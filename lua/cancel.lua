@@ -28,7 +28,7 @@ expect({ ready, scheduled, retry, done }, stats)
 local key = job_prefix .. id
 local job = read_job(key, 'state', 'token', 'worker', 'class', 'waiters')
 if not job then return { 'NOT_FOUND', id } end
-local state, home = job[1], nil
+local state, home = job[1]
 if state == 'running' then
   if token == '' then
     redis.call('SCARD', cancels_prefix .. job[3])

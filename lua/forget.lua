@@ -16,6 +16,7 @@ local dead, done, stats = KEYS[1], KEYS[2], KEYS[3]
 local job_prefix = ARGV[1]
 
 expect({ dead, done }, stats)
+local now = math.floor(now_us() / 1000)
 local words, ids = {}, {}
 for i = 2, #ARGV do
   local id = ARGV[i]
@@ -33,5 +34,5 @@ for _, id in ipairs(ids) do
   redis.call('ZREM', done, id)
   removed = removed + redis.call('UNLINK', job_prefix .. id)
 end
-count(stats, math.floor(now_us() / 1000), 'forgotten', removed)
+count(stats, now, 'forgotten', removed)
 return { 'OK', unpack(words) }

@@ -10,5 +10,9 @@
 -- @include now_us text
 local meta = KEYS[1]
 
-redis.call('HSETNX', meta, 'paused', text(math.floor(now_us() / 1000)))
-return { 'OK', redis.call('HGET', meta, 'paused') }
+local since = redis.call('HGET', meta, 'paused')
+if not since then
+  since = text(math.floor(now_us() / 1000))
+  redis.call('HSET', meta, 'paused', since)
+end
+return { 'OK', since }

@@ -28,6 +28,7 @@ for _, home in ipairs({ { scheduled, 'scheduled' }, { retry, 'retry' } }) do
     local id = due[i]
     local job = read_job(job_prefix .. id, 'state', 'priority', 'deadline_ms', 'class')
     if job and job[1] == home[2] then
+      if job[4] then redis.call('ZCARD', ready .. ':' .. job[4]) end
       local rank = rank_of(policy, tonumber(job[2]) or 5, tonumber(job[3]), tonumber(due[i + 1]))
       moves[#moves + 1] = { id, home[1], rank, job[4] }
     else

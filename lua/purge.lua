@@ -15,6 +15,7 @@ local index, stats = KEYS[1], KEYS[2]
 local job_prefix, limit = ARGV[1], tonumber(ARGV[2])
 
 expect({ index }, stats)
+local now = math.floor(now_us() / 1000)
 local ids = redis.call('ZRANGE', index, 0, limit - 1)
 local waiting = {}
 for i, id in ipairs(ids) do
@@ -27,5 +28,5 @@ for i, id in ipairs(ids) do
   if waiting[i][2] then announce(waiting[i][2], id, 'purged', '') end
 end
 if #ids > 0 then redis.call('ZREM', index, unpack(ids)) end
-count(stats, math.floor(now_us() / 1000), 'purged', #ids)
+count(stats, now, 'purged', #ids)
 return { 'OK', #ids, redis.call('ZCARD', index) }

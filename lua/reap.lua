@@ -62,9 +62,10 @@ for _, worker in ipairs(lost) do
     if #moves == limit then break end
     local job = read_job(job_prefix .. id, 'state', 'worker', 'crashes', 'rank', 'class', 'cancel', 'waiters')
     local crashes = (job and tonumber(job[3]) or 0) + 1
-    local word = 'STRAY'
+    local word = 'stray'
     if job and job[1] == 'running' and job[2] == worker then
       word = job[6] and 'CANCELLED' or crashes >= max_crashes and 'DEAD' or 'READY'
+      if job[5] then redis.call('ZCARD', ready .. ':' .. job[5]) end
     end
     moves[#moves + 1] = { id, worker, word, crashes, job }
     if i == #held then emptied[#emptied + 1] = worker end
@@ -100,7 +101,7 @@ for _, move in ipairs(moves) do
     stopped = stopped + 1
     if job[7] then announce(job[7], id, 'cancelled', '') end
   end
-  if word ~= 'STRAY' then words[#words + 1], words[#words + 2], words[#words + 3] = id, word, worker end
+  if word ~= 'stray' then words[#words + 1], words[#words + 2], words[#words + 3] = id, word, worker end
 end
 for _, worker in ipairs(emptied) do
   redis.call('SREM', holders, worker)

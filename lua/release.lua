@@ -22,6 +22,7 @@ local running, ready, classes, done, wake, stats = KEYS[1], KEYS[2], KEYS[3], KE
 local job_prefix, worker, keep_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 expect({ running, ready, done }, stats, wake)
+redis.call('SCARD', classes)
 local now = math.floor(now_us() / 1000)
 local words, held = {}, {}
 for position = 4, #ARGV, 3 do
@@ -32,6 +33,7 @@ for position = 4, #ARGV, 3 do
     word = 'GONE'
   elseif job[1] == 'running' and job[2] == token and job[3] == worker then
     word = job[5] and 'CANCELLED' or 'READY'
+    if ARGV[position + 2] ~= '' then redis.call('ZCARD', ready .. ':' .. ARGV[position + 2]) end
     held[#held + 1] = { id, word, tonumber(job[4]) or 0, ARGV[position + 2], job[6] }
   end
   words[#words + 1], words[#words + 2] = id, word

@@ -164,6 +164,11 @@ class Client:
                 done, _ = await asyncio.wait([future], timeout=trust)
                 if done:
                     outcome = future.result()
+                    if outcome.state == "pending":
+                        waiters.discard(future)
+                        future = loop.create_future()
+                        waiters.add(future)
+                        continue
                     if outcome.state != "dead":
                         return outcome
                     # The announcement is short; the record has the traceback.
@@ -177,11 +182,21 @@ class Client:
             if not waiters:
                 self._waiting.pop((queue, job_id), None)
 
-    def _ended(self, queue: str, message: bytes) -> None:
+    def _ended(self, queue: str, message: bytes | None) -> None:
+        if message is None:
+            self._look_again(queue)
+            return
         job_id, outcome = commands.parse_announcement(message)
         for future in self._waiting.get((queue, job_id), ()):
             if not future.done():
                 future.set_result(outcome)
+
+    def _look_again(self, queue: str) -> None:
+        """The subscription broke: what ended meanwhile was not heard, so all waiters ask once more."""
+        for (its_queue, _), futures in self._waiting.items():
+            for future in futures if its_queue == queue else ():
+                if not future.done():
+                    future.set_result(Outcome("pending"))
 
     async def result(self, queue: str, job_id: str, timeout: float | None, known: bool) -> Any:
         """A job's return value; see Job.result."""

@@ -12,6 +12,7 @@ from taskq import commands
 from taskq.client import LOOK_AGAIN, TRIES, Limits, check_revived
 from taskq.codec import Codec
 from taskq.commands import BATCH, NewJob, Outcome
+from taskq.errors import StoreUnavailable
 from taskq.job import JobInfo
 from taskq.keys import QueueKeys, SharedKeys
 from taskq.results import info_of, timed_out, value_of
@@ -74,7 +75,13 @@ class SyncClient:
 
         while True:
             left = LOOK_AGAIN if end is None else min(LOOK_AGAIN, max(0.0, end - time.monotonic()))
-            heard = self.store.listen(channel, look, left)
+            try:
+                heard = self.store.listen(channel, look, left)
+            except StoreUnavailable:
+                if end is not None and time.monotonic() >= end:
+                    raise
+                time.sleep(min(0.5, LOOK_AGAIN if end is None else max(0.0, end - time.monotonic())))
+                continue
             if isinstance(heard, Outcome):
                 return heard
             if heard is not None:

@@ -16,6 +16,7 @@ Knows no tasks and no keys; no I/O.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeGuard, TypeVar
 
@@ -60,15 +61,22 @@ class Codec:
         """Let instances of `cls` cross the wire under `name` (default: the class's own name).
 
         The fields that `__init__` takes are sent, and decoding calls it. Both sides must register.
-        Returns `cls`, so it also decorates. Raises ConfigError if `cls` is no dataclass or another
-        class has the name.
+        Returns `cls`, so it also decorates. Raises ConfigError if `cls` is no dataclass, could
+        not be built from its fields, or another class has the name.
         """
         if not isinstance(cls, type) or not dataclasses.is_dataclass(cls):
             raise ConfigError(f"{cls!r} is not a dataclass: decorate it with @dataclass first")
         name = name or cls.__name__
-        if self._classes.setdefault(name, cls) is not cls:
+        if self._classes.get(name, cls) is not cls:
             raise ConfigError(f"another dataclass is registered as {name!r}: pass another name=")
         fields = tuple(field.name for field in dataclasses.fields(cls) if field.init)
+        for parameter in inspect.signature(cls).parameters.values():
+            if parameter.name not in fields and parameter.default is parameter.empty:
+                raise ConfigError(
+                    f"{cls.__qualname__} cannot be registered: its __init__ needs "
+                    f"{parameter.name!r}, which is not a field, so it could not be built again"
+                )
+        self._classes[name] = cls
         self._registered[cls] = (name, fields)
         return cls
 

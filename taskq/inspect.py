@@ -197,7 +197,7 @@ class Inspector:
     # Workers
 
     async def workers(self, start: int = 0, limit: int = PAGE) -> list[WorkerView]:
-        """Workers on the roster, last heard of first. One that crashed stays on it for about 20 s."""
+        """Workers on the roster, by host. One that crashed stays on it for about 20 s."""
         ids = _texts(await self._ask("ZREVRANGE", self._shared.workers, start, start + limit - 1))
         rows = await self._ask_all([("HGETALL", self._shared.worker(worker)) for worker in ids])
         now = await self.now()

@@ -20,7 +20,7 @@ from taskq.errors import ConfigError
 Kind = Literal["text", "count", "seconds", "choice", "names", "secret", "path"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -257,7 +257,10 @@ def parse_seconds(text: str) -> float:
 
 
 def _bad(setting: Setting, value: object, place: str, remedy: str) -> ConfigError:
-    shown = "***" if setting.kind == "secret" else repr(value)[:80]
+    try:
+        shown = "***" if setting.kind == "secret" else repr(value)[:80]
+    except ValueError:  # an int of thousands of digits has no text
+        shown = f"a {type(value).__name__}"
     return ConfigError(f"{place}: {setting.name}={shown} is not right: {remedy}")
 
 
@@ -393,8 +396,7 @@ class Settings:
         environ = os.environ if environ is None else environ
         arguments = arguments or {}
         for name in arguments:
-            if name not in BY_NAME:
-                raise ConfigError(f"unknown setting {name!r}: docs/settings.md lists them")
+            _check_name(name)
         table, where = _read_file(file, environ)
         values: dict[str, Any] = {}
         for setting in SETTINGS:
@@ -406,13 +408,18 @@ class Settings:
 
     def replace(self, **changes: object) -> Self:
         """A copy with some settings changed, checked again."""
-        checked: dict[str, Any] = {
-            name: value
-            if value is None
-            else _READERS[BY_NAME[name].kind](BY_NAME[name], value, "argument")
-            for name, value in changes.items()
-        }
+        checked: dict[str, Any] = {}
+        for name, value in changes.items():
+            _check_name(name)
+            setting = BY_NAME[name]
+            optional = value is None and setting.default is None
+            checked[name] = None if optional else _READERS[setting.kind](setting, value, "argument")
         return replace(self, **checked)
+
+
+def _check_name(name: str) -> None:
+    if name not in BY_NAME:
+        raise ConfigError(f"unknown setting {name!r}: docs/settings.md lists them")
 
 
 def _find(
@@ -443,6 +450,8 @@ def _read_file(file: Path | None, environ: Mapping[str, str]) -> tuple[Mapping[s
             return _section(project), "[tool.taskq] in pyproject.toml"
         else:
             return {}, ""
+    if named.name == "pyproject.toml":
+        return _section(named), f"[tool.taskq] in {named}"
     table = _parse(named)
     _check_keys(table, str(named))
     return table, str(named)
@@ -450,11 +459,16 @@ def _read_file(file: Path | None, environ: Mapping[str, str]) -> tuple[Mapping[s
 
 def _section(project: Path) -> Mapping[str, object]:
     # Another program's broken pyproject.toml is not ours to complain about unless it speaks of us.
-    text = project.read_text(encoding="utf-8", errors="replace")
-    if "tool.taskq" not in text:
+    try:
+        text = project.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"{project}: cannot be read: {error.strerror}") from error
+    if not re.search(r"tool\s*\.\s*taskq|^\s*taskq\s*=", text, re.MULTILINE):
         return {}
     tool = _parse(project).get("tool")
     table = tool.get("taskq", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise ConfigError(f"{project}: tool.taskq must be a table")
     _check_keys(table, f"{project} [tool.taskq]")
     return dict(table)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from taskq.address import Address
@@ -47,7 +47,7 @@ class Store:
         self._waiter: Wire | None = None
         self._listener: Wire | None = None
         self._subscribing = asyncio.Lock()
-        self._callbacks: dict[bytes, Callable[[bytes], None]] = {}
+        self._callbacks: dict[bytes, Callable[[bytes | None], None]] = {}
 
     @property
     def where(self) -> str:
@@ -145,14 +145,15 @@ class Store:
             raise server_error(str(reply), self.where)
         return None if reply is None else reply[0].decode()
 
-    async def subscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
-        """Call `callback(message)` for each message on `channel`, until the connection breaks."""
+    async def subscribe(self, channel: str, callback: Callable[[bytes | None], None]) -> None:
+        """Call `callback(message)` for each message on `channel`, and `callback(None)` when the connection broke."""
         await self.connect()
         async with self._subscribing:
             if self._listener is None or self._listener.closed is not None:
                 listener = await self._open()
-                self._callbacks = {}
+                callbacks = self._callbacks = {}
                 listener.on_push = self._pushed
+                listener.on_lost = lambda: _tell_all(callbacks)
                 self._listener = listener
             name = channel.encode()
             if name not in self._callbacks:
@@ -200,6 +201,11 @@ class Store:
                 if wire is not None:
                     wire.close()
         self._wire = self._waiter = self._listener = None
+
+
+def _tell_all(callbacks: Mapping[bytes, Callable[[bytes | None], None]]) -> None:
+    for callback in callbacks.values():
+        callback(None)
 
 
 def _loop() -> asyncio.AbstractEventLoop:

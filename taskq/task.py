@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
@@ -79,8 +80,7 @@ class Task(Generic[P, R]):
         self.executor = executor
         self.sender = sender
         self.context_name = context_parameter(fn)
-        names = list(inspect.signature(fn).parameters)
-        self._context_at = names.index(self.context_name) if self.context_name else 0
+        self._context_at = context_position(fn, self.context_name)
         self._signature = call_signature(fn, self.context_name)
         self._counts = _plain_counts(self._signature)
         self.__doc__ = fn.__doc__
@@ -212,6 +212,15 @@ def context_parameter(fn: Callable[..., Any]) -> str | None:
         elif annotation is Context:
             return name
     return None
+
+
+def context_position(fn: Callable[..., Any], name: str | None) -> int:
+    """How many positional arguments come before the context; more than any call has when it goes by keyword."""
+    for position, parameter in enumerate(inspect.signature(fn).parameters.values()):
+        if parameter.name == name:
+            by_keyword = parameter.kind is parameter.KEYWORD_ONLY
+            return sys.maxsize if by_keyword else position
+    return 0
 
 
 def call_signature(fn: Callable[..., Any], context: str | None) -> inspect.Signature:

@@ -33,6 +33,7 @@ class Wire(asyncio.Protocol):
         self.where = where
         self.closed: str | None = None
         self.on_push: Callable[[list[Any]], None] | None = None
+        self.on_lost: Callable[[], None] | None = None
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=ServerError)
@@ -118,6 +119,8 @@ class Wire(asyncio.Protocol):
         if self.closed is None:
             self.closed = str(exc) if exc else "the server closed the connection"
         self._fail_pending()
+        if self.on_lost is not None:
+            self.on_lost()
 
 
 def tls_context(address: Address) -> ssl.SSLContext | None:

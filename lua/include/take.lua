@@ -74,7 +74,7 @@ local function take(ready_keys, limits, limit, job_prefix, worker, running, stat
   end
   if #jobs > 0 then
     redis.call('ZADD', running, unpack(holds))
-    redis.call('HINCRBY', stats, 'claimed', #jobs)
+    redis.pcall('HINCRBY', stats, 'claimed', #jobs)
   end
   for _, miss in ipairs(missed) do
     finish(job_prefix .. miss[1], miss[1], done, 'expired', now, keep_ms, { 'reason', 'deadline' })

@@ -1,12 +1,14 @@
-"""Makes foreign text safe to show: job data, errors and names may hold terminal escapes, line ends, bidi tricks."""
+"""Makes foreign text safe to show: it may hold terminal escapes, line ends, bidi tricks."""
 
 from __future__ import annotations
 
 import re
 
-#: C0 and C1 controls (ESC, CSI, BEL, CR ...), DEL, direction marks and overrides, line separators, lone surrogates.
+#: C0 and C1 controls (ESC, CSI, BEL, CR ...), DEL, direction marks and overrides, line
+#: separators, lone surrogates.
 _UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029"
+    "\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _NAMES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 

@@ -1,4 +1,4 @@
-"""Names of the events that logs carry in their `event` field, so that a search for one finds all of a kind.
+"""Names of the events that logs carry in their `event` field: one search finds all of a kind.
 
 A record gets its event from `extra={"event": ...}`, else from the logger that wrote it.
 """

@@ -1,4 +1,6 @@
-"""How logs look: `rich` on a terminal, `plain` lines, `json` objects. One escaped line a record (its traceback apart).
+"""How logs look: `rich` on a terminal, `plain` lines, `json` objects.
+
+One escaped line a record; a traceback follows on lines of its own.
 
 Only programs call `set_up`; the library itself only writes to the `taskq` loggers.
 """
@@ -17,6 +19,7 @@ from taskq.observe.events import FIELDS, event_of
 
 FORMATS = ("auto", "rich", "plain", "json")
 LEVELS = ("debug", "info", "warning", "error")
+_COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
@@ -38,7 +41,7 @@ class PlainFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time level logger event message pid, what the record brought, traceback."""
+    """One JSON object a line: time level logger event message pid, extra fields, traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
@@ -58,8 +61,6 @@ class JsonFormatter(logging.Formatter):
 class TerminalFormatter(logging.Formatter):
     """Time of day, level in colour, message: for people in front of a terminal."""
 
-    _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
-
     def __init__(self, *, colour: bool) -> None:
         super().__init__()
         self._colour = colour
@@ -72,7 +73,7 @@ class TerminalFormatter(logging.Formatter):
         level = f"{record.levelname.lower():<7}"
         words = [
             self._paint(clock, "2"),
-            self._paint(level, self._COLOURS.get(record.levelname, "0")),
+            self._paint(level, _COLOURS.get(record.levelname, "0")),
             one_line(record.getMessage()),
             *(f"{name}={one_line(str(value))}" for name, value in _fields(record).items()),
         ]
@@ -86,7 +87,10 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[
 
 
 def formatter_for(kind: str, stream: TextIO) -> logging.Formatter:
-    """The formatter of that name; `auto` is rich on a terminal, plain elsewhere. NO_COLOR takes the colour away."""
+    """The formatter of that name; `auto` is rich on a terminal, plain elsewhere.
+
+    NO_COLOR takes the colour away.
+    """
     if kind == "auto":
         kind = "rich" if stream.isatty() else "plain"
     if kind == "json":
@@ -97,7 +101,7 @@ def formatter_for(kind: str, stream: TextIO) -> logging.Formatter:
 
 
 def set_up(kind: str = "auto", level: str = "info", stream: TextIO | None = None) -> None:
-    """Send all logs to `stream` (stderr): taskq's from `level`, other libraries' from warning at least.
+    """Send all logs to `stream` (stderr): from `level` on; of other libraries at most from info on.
 
     Replaces what an earlier call set up, and leaves handlers of others alone.
     """
@@ -110,8 +114,7 @@ def set_up(kind: str = "auto", level: str = "info", stream: TextIO | None = None
     root.addHandler(handler)
     number = logging.getLevelNamesMapping()[level.upper()]
     logging.getLogger("taskq").setLevel(number)
-    if root.level == logging.NOTSET or root.level < logging.WARNING:
-        root.setLevel(max(number, logging.WARNING))
+    root.setLevel(max(number, logging.INFO))
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -18,6 +18,7 @@ class Line:
         "cancelled",
         "due_at",
         "failures",
+        "flying",
         "hot",
         "keys",
         "queue",
@@ -38,6 +39,8 @@ class Line:
         """(id, token) of runs that were stopped because their cancellation was asked for."""
         self.hot = True
         """There may be ready jobs."""
+        self.flying = False
+        """Acknowledgements are on their way and not answered yet."""
         self.unsure = False
         """A claim's reply was lost: the worker may hold jobs it has not heard of."""
         self.refused = 0
@@ -49,8 +52,10 @@ class Line:
 
     @property
     def owes(self) -> bool:
-        """True while something is to be reported."""
-        return bool(self.acks or self.failures or self.released or self.cancelled)
+        """True while something is to be reported, or is on its way."""
+        return bool(
+            self.flying or self.acks or self.failures or self.released or self.cancelled
+        )
 
     def unreported(self) -> set[str]:
         """Ids whose end is known here but may not be known to Redis."""

@@ -184,12 +184,15 @@ class Pump:
             call = commands.claim(
                 line.keys, self._worker, keep_ms=self._keep_ms, limit=limit, slots=slots
             )
+        line.flying = True
         try:
             claims = await self._store.run(call)
         except BaseException:
             line.acks[:0] = acks
             line.unsure = True
             raise
+        finally:
+            line.flying = False
         for job_id, word in claims.refused.items():
             if word == "STALE":
                 log.warning("job %s: came too late, another worker has it by now", job_id)

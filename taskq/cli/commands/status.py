@@ -1,0 +1,92 @@
+"""`taskq status`: one screen about queues, workers, and jobs that nobody alive can run."""
+
+from __future__ import annotations
+
+import click
+
+from taskq.cli import shapes
+from taskq.cli.command import Command
+from taskq.cli.explain import advice
+from taskq.cli.options import json_option
+from taskq.cli.screen import Cell, print_json, say, span, table
+from taskq.cli.session import Session
+from taskq.cli.setting_options import common_options
+from taskq.inspect import Inspector, QueueView, WorkerView, serves, unserved
+
+_EXAMPLES = (
+    ("taskq status", "queues, workers and problems"),
+    ("taskq status --json", "the same for programs"),
+    ("taskq status --redis-url redis://db:6379", "of another Redis"),
+    ("taskq status --namespace staging", "of another namespace"),
+)
+_NOTES = """
+--json prints redis {url, source}, queues [...], workers [...] and unserved [{queue, class, jobs, advice}]; queues are as in `taskq queue ls --json`, workers as in `taskq workers --json`.
+"""
+
+
+@click.command(cls=Command, examples=_EXAMPLES, notes=_NOTES)
+@json_option
+@common_options()
+@click.pass_obj
+def command(session: Session, as_json: bool) -> None:
+    """One screen: where Redis is, what is in the queues, who works, and jobs that nobody alive can run."""
+
+    async def look(inspector: Inspector) -> tuple[list[QueueView], list[WorkerView]]:
+        return await inspector.queues(), await inspector.workers()
+
+    queues, workers = session.look(look)
+    problems = unserved(queues, workers)
+    if as_json:
+        print_json(
+            {
+                "redis": {"url": session.address.masked, "source": session.found.source},
+                "queues": [shapes.queue(view, workers) for view in queues],
+                "workers": [shapes.worker(view) for view in workers],
+                "unserved": [shapes.unserved(found, advice(found)) for found in problems],
+            }
+        )
+        return
+    say(
+        f"Redis at {session.address.masked} ({session.found.source}), namespace {session.settings.namespace}"
+    )
+    say()
+    show_queues(queues, workers)
+    alive = [worker for worker in workers if worker.alive]
+    running = sum(worker.running for worker in alive)
+    slots = sum(worker.concurrency for worker in alive)
+    say()
+    say(f"{len(alive)} workers alive, {running} of {slots} slots in use")
+    for found in problems:
+        what = f"{found.jobs} ready jobs of queue {found.queue} cannot run: {advice(found)}"
+        say(what, "red")
+
+
+def show_queues(queues: list[QueueView], workers: list[WorkerView]) -> None:
+    """The table of queues."""
+    if not queues:
+        say("no queues yet: `taskq enqueue` or a worker makes one")
+        return
+    titles = (
+        "queue", ">ready", ">scheduled", ">retry", ">running", ">dead", ">done",
+        ">next waits", ">next due", ">workers", "state",
+    )  # fmt: skip
+    rows: list[list[str | Cell]] = []
+    for view in queues:
+        jobs = view.jobs
+        dead = str(jobs["dead"])
+        rows.append(
+            [
+                view.name,
+                str(jobs["ready"]),
+                str(jobs["scheduled"]),
+                str(jobs["retry"]),
+                str(jobs["running"]),
+                Cell(dead, "red") if jobs["dead"] else dead,
+                str(jobs["done"]),
+                span(view.head_waits),
+                span(view.due_in),
+                str(sum(serves(worker, view.name, "") for worker in workers)),
+                "open" if view.paused_at is None else Cell("paused", "yellow"),
+            ]
+        )
+    table(titles, rows)

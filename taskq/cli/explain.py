@@ -1,0 +1,119 @@
+"""Why a job is where it is, in words: pure rules over what the inspector saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from taskq.cli.screen import ago, span
+from taskq.inspect import Place, QueueView, Unserved, WorkerView, serves
+from taskq.job import JobInfo, State
+from taskq.rank import describe
+from taskq.task import PROCESS_CLASS
+
+
+def advice(found: Unserved) -> str:
+    """What to do about ready jobs that nobody alive can run."""
+    if found.job_class == PROCESS_CLASS:
+        return (
+            "they need a process and no worker alive has process slots:"
+            f" start a worker of an app with process tasks on queue {found.queue}"
+        )
+    if found.job_class.startswith("task."):
+        name = found.job_class.removeprefix("task.")
+        return (
+            f"no worker alive knows task {name!r}: start one whose app has it, or cancel the jobs"
+        )
+    if found.job_class:
+        return f"no worker alive serves class {found.job_class!r}"
+    return f"no worker alive serves the queue: run `taskq worker APP -q {found.queue}`"
+
+
+def explain(
+    job: JobInfo, view: QueueView, workers: Sequence[WorkerView], place: Place | None
+) -> list[str]:
+    """Reasons, the first is the one that matters most."""
+    if job.state.ended:
+        return _ended(job)
+    if job.state == State.RUNNING:
+        return _running(job, view)
+    reasons = []
+    if job.state in (State.SCHEDULED, State.RETRY):
+        reasons.append(_due(job, view, place))
+    if view.paused_at is not None:
+        reasons.append(
+            f"queue {job.queue} is paused since {_clock(view.paused_at)}:"
+            f" `taskq queue resume {job.queue}`"
+        )
+    if job.state == State.READY:
+        reasons += _ready(job, view, workers, place)
+    elif not any(serves(worker, job.queue, "") for worker in workers):
+        reasons.append(advice(Unserved(job.queue, "", 1)))
+    return reasons
+
+
+def _ended(job: JobInfo) -> list[str]:
+    words = {
+        State.COMPLETED: f"it completed {ago(job.ended_at)}",
+        State.CANCELLED: f"it was cancelled {ago(job.ended_at)}; `taskq job retry {job.id}` runs it again",
+        State.EXPIRED: f"its deadline passed before it could run, {ago(job.ended_at)};"
+        f" `taskq job retry {job.id}` runs it without a deadline",
+        State.DEAD: f"it is dead since {_clock(job.ended_at)}, reason {job.reason or 'unknown'}"
+        f" after {job.attempt} failed and {job.crashes} lost runs: {job.error or 'no error kept'};"
+        f" mend the cause, then `taskq job retry {job.id}`",
+    }
+    return [words[job.state]]
+
+
+def _running(job: JobInfo, view: QueueView) -> list[str]:
+    reasons = [f"it is running on {job.worker or 'a worker'} since {_clock(job.started_at)}"]
+    life = view.holders.get(job.worker or "", (0, "gone"))[1]
+    if life != "alive":
+        reasons.append(
+            f"that worker is {life}: no heartbeat; the job is ready again within about 12 s,"
+            " when any worker serves the queue"
+        )
+    if job.cancel_requested:
+        reasons.append(
+            "its cancellation was asked for; the worker hears of it at its next heartbeat"
+        )
+    return reasons
+
+
+def _due(job: JobInfo, view: QueueView, place: Place | None) -> str:
+    what = (
+        "scheduled"
+        if job.state == State.SCHEDULED
+        else f"waiting to retry after {job.attempt} failures"
+    )
+    if place is None:
+        return f"it is {what}"
+    due = datetime.fromtimestamp(place.score / 1000, UTC)
+    left = (place.score - view.now_ms) / 1000
+    when = (
+        f"due in {span(left)}" if left > 0 else f"due since {span(-left)}, a worker will promote it"
+    )
+    error = f"; last error: {job.error}" if job.error else ""
+    return f"it is {what}: {when} ({_clock(due)}){error}"
+
+
+def _ready(
+    job: JobInfo, view: QueueView, workers: Sequence[WorkerView], place: Place | None
+) -> list[str]:
+    reasons = []
+    able = [worker for worker in workers if serves(worker, job.queue, job.job_class)]
+    if not able:
+        reasons.append(advice(Unserved(job.queue, job.job_class, 1)))
+    elif all(worker.running >= worker.concurrency for worker in able):
+        reasons.append(f"all {len(able)} workers that could run it are busy")
+    if place is not None:
+        before = f"{place.before} jobs go first" if place.before else "it is the next"
+        among = f" of class {job.job_class}" if job.job_class else ""
+        reasons.append(f"{before}{among}; its rank: {describe(place.score, view.policy)}")
+    else:
+        reasons.append("it has just left the ready set; look again")
+    return reasons
+
+
+def _clock(when: datetime | None) -> str:
+    return "unknown" if when is None else when.strftime("%Y-%m-%d %H:%M:%S UTC")
