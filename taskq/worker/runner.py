@@ -363,6 +363,12 @@ class Runner:
             if run.task.executor == "thread":
                 self._fail(run, asyncio.CancelledError())
 
+    def release_all(self) -> None:
+        """What did not even end when it was stopped is noted as released all the same."""
+        for run in list(self.running.values()):
+            run.why = "shutdown"
+            self._fail(run, asyncio.CancelledError())
+
     def close(self) -> None:
         """End processes and take no more runs on threads."""
         self.processes.close()

@@ -25,6 +25,8 @@ from taskq.worker.runner import Runner
 
 log = logging.getLogger("taskq.worker")
 
+#: What cancelled coroutines get to end when the worker leaves, s.
+LAST_MOMENT = 2.0
 #: How often runs are looked at for timeouts, s.
 SWEEP = 0.1
 
@@ -243,8 +245,13 @@ class Worker:
         if self.runner.running:
             log.warning("giving back %d jobs that still run", len(self.runner.running))
             self.runner.abandon_all()
-        # Cancelled coroutines get a moment to end; then everything owed must reach Redis.
-        end = time.monotonic() + max(self.settings.socket_timeout, 2.0)
+            await self._settle(LAST_MOMENT)
+            self.runner.release_all()
+        await self._settle(max(self.settings.socket_timeout, LAST_MOMENT))
+
+    async def _settle(self, seconds: float) -> None:
+        """Wait until nothing runs and everything owed has reached Redis, at most so long."""
+        end = time.monotonic() + seconds
         while (self.runner.running or self.pump.owes) and time.monotonic() < end:
             self.pump.ring()
             await asyncio.sleep(0.005)
