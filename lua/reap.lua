@@ -57,7 +57,8 @@ end
 
 local moves, emptied = {}, {}
 for _, worker in ipairs(lost) do
-  local held = redis.call('ZRANGE', running_prefix .. worker, 0, limit - #moves)
+  local held = redis.pcall('ZRANGE', running_prefix .. worker, 0, limit - #moves)
+  if held.err then held = {} end -- somebody wrote over it: the other workers' jobs must not wait for that
   for i, id in ipairs(held) do
     if #moves == limit then break end
     local job = read_job(job_prefix .. id, 'state', 'worker', 'crashes', 'rank', 'class', 'cancel', 'waiters')

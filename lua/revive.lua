@@ -25,10 +25,13 @@ local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms')
 local words, moves, seen = {}, {}, {}
 for i = 2, #ARGV do
   local id = ARGV[i]
-  local job = read_job(job_prefix .. id, 'state', 'priority')
+  local job = read_job(job_prefix .. id, 'state', 'priority', 'class')
   local word = job and job[1] or 'NOT_FOUND'
   if not seen[id] and (word == 'dead' or word == 'expired' or word == 'cancelled') then
-    moves[#moves + 1] = { id, rank_of(policy, tonumber(job[2]) or 5, nil, now) }
+    local target = ready
+    if job[3] then target = ready .. ':' .. job[3] end
+    redis.call('ZCARD', target)
+    moves[#moves + 1] = { id, rank_of(policy, tonumber(job[2]) or 5, nil, now), target }
     seen[id], word = true, 'READY'
   end
   words[#words + 1], words[#words + 2] = id, word
@@ -40,9 +43,9 @@ for _, move in ipairs(moves) do
   redis.call('ZREM', done, id)
   redis.call('PERSIST', key)
   redis.call('HDEL', key, 'attempt', 'crashes', 'ended_ms', 'started_ms', 'reason', 'error', 'traceback',
-    'deadline_ms', 'cancel', 'class', 'worker', 'rank', 'waiters')
+    'deadline_ms', 'cancel', 'worker', 'rank', 'waiters')
   redis.call('HSET', key, 'state', 'ready')
-  redis.call('ZADD', ready, move[2], id)
+  redis.call('ZADD', move[3], move[2], id)
 end
 if #moves > 0 then wake_up(wake, #moves) end
 count(stats, now, 'revived', #moves)

@@ -9,7 +9,7 @@
 -- {"PENDING", state} | {"NOT_FOUND"}
 -- {"ENDED", state, result, reason, error, traceback}   '' where the job has none
 -- Cost: O(1)
--- Flags: none
+-- Flags: allow-oom
 -- @include read_job
 local job = KEYS[1]
 local channel = ARGV[1]

@@ -60,10 +60,13 @@ class JobIds:
         if os.getpid() != self._pid:
             self._begin()
         ms = time.time_ns() // 1_000_000
+        number = next(self._counter) & 0xFFFFF
+        if ms <= self._ms and not number:
+            # The counter starts again within one time prefix (a clock that stepped back): a new prefix.
+            ms = self._ms + 1
         if ms > self._ms:
             self._time = _base32(ms, 9)
             self._ms = ms
-        number = next(self._counter) & 0xFFFFF
         return self._time + _PAIRS[number >> 10] + _PAIRS[number & 1023] + self._process
 
 

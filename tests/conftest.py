@@ -1,4 +1,4 @@
-"""Fixtures for every layer: servers of this test run, a namespace for each test, and the check for leftover keys."""
+"""Fixtures for every layer: servers, a namespace for each test, and the check for leftover keys."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def async_store(server: Server) -> AsyncIterator[Store]:
 
 @pytest.fixture(autouse=True)
 def leftover_keys(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves keys behind which nothing will ever remove; then remove all of its namespace."""
+    """Fail a test that leaves keys which nothing will ever remove; then remove its namespace."""
     servers = [name for name in _SERVER_FIXTURES if name in request.fixturenames]
     if not servers or "namespace" not in request.fixturenames:
         yield

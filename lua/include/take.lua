@@ -46,7 +46,7 @@ local function take(ready_keys, limits, limit, job_prefix, worker, running, stat
         if name == 'state' then state = fields[i + 1]
         elseif name == 'deadline_ms' then deadline = tonumber(fields[i + 1])
         elseif name == 'on_miss' then on_miss = fields[i + 1]
-        elseif name == 'token' then token = tonumber(fields[i + 1])
+        elseif name == 'token' then token = tonumber(fields[i + 1]) or 0
         elseif name == 'waiters' then waiters = fields[i + 1] end
       end
       if state ~= 'ready' then

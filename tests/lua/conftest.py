@@ -1,4 +1,4 @@
-"""`engine`: a queue on real Valkey, on real Redis and on a fake server in this process; `real`: not on the fake."""
+"""`engine`: a queue on real Valkey, on real Redis and on a fake server; `real`: not on the fake."""
 
 from __future__ import annotations
 

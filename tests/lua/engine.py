@@ -1,4 +1,4 @@
-"""A queue on a server, with a clock that the test turns, for tests that run one script at a time."""
+"""A queue on a server, with a clock that the test turns, for tests of one script at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taskq.commands import Ack, Call, ClaimedJob, Claims, Failure, NewJob
 from taskq.keys import QueueKeys
 from taskq.scripts import ScriptSet
 from taskq.store_sync import SyncStore
-from tests.helpers import Entry, dump_queue
+from tests.helpers import Entry, a_hash, dump_queue
 
 T = TypeVar("T")
 
@@ -40,18 +40,20 @@ class Engine:
     keys: QueueKeys
     kind: str
     store: SyncStore = field(init=False)
+    scripts: ScriptSet = field(init=False)
 
     def __post_init__(self) -> None:
         # Outside the queue's prefix, inside its hash tag: no part of what is compared.
         self._clock_key = f"{self.keys.namespace}:clock:{{{self.keys.queue}}}"
-        scripts = ScriptSet(replace={"now_us": _CLOCK % self._clock_key})
-        self.store = self.store_for(self.client, scripts)
-        self.scripts = scripts
+        self.scripts = ScriptSet(
+            replace={"now_us": _CLOCK % self._clock_key}, shebang=self.kind != "fake"
+        )
+        self.store = self.store_for(self.client)
         self.now = START
 
     def store_for(self, client: redis.Redis, scripts: ScriptSet | None = None) -> SyncStore:
         """A store with this engine's clock over another client."""
-        return SyncStore(Address(host=self.kind), scripts=scripts or self.scripts, client=client)
+        return SyncStore(Address(host=self.kind), scripts=self.scripts, client=client)
 
     @property
     def now(self) -> int:
@@ -92,7 +94,9 @@ class Engine:
         words = {"state": state, "task": "t", "payload": "p", "enqueued_ms": START, **fields}
         self.client.hset(self.keys.job(job_id), mapping={n: str(v) for n, v in words.items()})
 
-    def seed_ready(self, job_id: str, rank: float = 1.0, job_class: str = "", **fields: object) -> None:
+    def seed_ready(
+        self, job_id: str, rank: float = 1.0, job_class: str = "", **fields: object
+    ) -> None:
         if job_class:
             fields["class"] = job_class
         self.seed_job(job_id, "ready", **fields)
@@ -104,7 +108,13 @@ class Engine:
         self.client.zadd(self.keys.prefix + state, {job_id: due_ms})
 
     def seed_running(
-        self, job_id: str, *, token: object = 7, worker: str = WORKER, rank: object = 5, **fields: object
+        self,
+        job_id: str,
+        *,
+        token: object = 7,
+        worker: str = WORKER,
+        rank: object = 5,
+        **fields: object,
     ) -> None:
         self.seed_job(
             job_id, "running", token=token, worker=worker, rank=rank, started_ms=START, **fields
@@ -223,3 +233,19 @@ def ids(jobs: Iterable[ClaimedJob]) -> list[str]:
 
 def failure(job_id: str, token: str = "7", after_ms: int | None = 1000) -> Failure:
     return Failure(job_id, token, after_ms, "error", "ValueError: no", "Traceback")
+
+
+def job(state: str, *, ttl: bool = False, **fields: object) -> Entry:
+    """The hash of a job as `seed_job` makes it, with these fields besides."""
+    return a_hash(
+        {"state": state, "task": "t", "payload": "p", "enqueued_ms": START, **fields}, ttl=ttl
+    )
+
+
+def counted(**amounts: int) -> dict[str, Entry]:
+    """The counters of a queue that counted only this, all at START. `claimed` has no minute."""
+    minute = {name: amount for name, amount in amounts.items() if name != "claimed"}
+    entries = {"stats": a_hash(amounts)}
+    if minute:
+        entries[MINUTE] = a_hash(minute, ttl=True)
+    return entries

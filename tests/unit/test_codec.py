@@ -8,8 +8,8 @@ import math
 import threading
 import tracemalloc
 from collections import OrderedDict, namedtuple
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from dataclasses import InitVar, dataclass
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -37,11 +37,17 @@ class Row:
     owner: object
 
 
+@dataclass
+class Sealed:
+    key: InitVar[str]
+    body: int = 0
+
+
 class Colour(enum.IntEnum):
     RED = 1
 
 
-Pair = namedtuple("Pair", "left right")  # noqa: PYI024
+Pair = namedtuple("Pair", "left right")
 
 
 @pytest.fixture
@@ -68,7 +74,7 @@ SCALARS = (
     | st.timedeltas()
     | st.decimals(allow_nan=False)
     | st.uuids()
-    | st.datetimes(timezones=OFFSETS | st.just(timezone.utc))
+    | st.datetimes(timezones=OFFSETS | st.just(UTC))
     | st.datetimes(timezones=ZONES.map(ZoneInfo))
 )
 HASHABLE = st.recursive(
@@ -149,10 +155,11 @@ def test_a_call_without_keywords_spends_two_bytes_on_the_frame() -> None:
 def test_nan_and_infinity_cross() -> None:
     packed = codec.encode_value([math.nan, math.inf, -math.inf], limit=LIMIT)
 
-    nan, more, less = codec.decode_value(packed)  # type: ignore[misc]
+    back = codec.decode_value(packed)
 
-    assert math.isnan(nan)
-    assert (more, less) == (math.inf, -math.inf)
+    assert isinstance(back, list)
+    assert math.isnan(back[0])
+    assert back[1:] == [math.inf, -math.inf]
 
 
 def test_a_daylight_saving_fold_keeps_its_instant_and_its_zone() -> None:
@@ -192,14 +199,15 @@ def test_subclasses_of_scalars_arrive_plain() -> None:
 
     back = codec.decode_value(codec.encode_value([Text("a"), Number(7)], limit=LIMIT))
 
+    assert isinstance(back, list)
     assert back == ["a", 7]
-    assert [type(item) for item in back] == [str, int]  # type: ignore[attr-defined]
+    assert [type(item) for item in back] == [str, int]
 
 
 def test_a_timestamp_written_by_another_language_is_a_datetime_in_utc() -> None:
     foreign = b"\xd6\xff" + (86_400).to_bytes(4, "big")
 
-    assert codec.decode_value(foreign) == datetime(1970, 1, 2, tzinfo=timezone.utc)
+    assert codec.decode_value(foreign) == datetime(1970, 1, 2, tzinfo=UTC)
 
 
 def a_generator() -> object:
@@ -221,7 +229,7 @@ UNSENDABLE = [
     (Point(1), "is a dataclass that is not registered; register it with register_dataclass"),
     (OrderedDict(a=1), "a collections.OrderedDict would lose its type and cannot be sent; "),
     (Pair(1, 2), "would lose its type and cannot be sent; send tuple(...)"),
-    (datetime(2024, 1, 1), "a datetime needs a timezone"),  # noqa: DTZ001
+    (datetime(2024, 1, 1), "a datetime needs a timezone"),
     (2**64, "an int of 65 bits cannot be sent"),
     (-(2**63) - 1, "an int of 64 bits cannot be sent"),
     ("\ud800", "a str with a lone surrogate is not valid text"),
@@ -289,8 +297,8 @@ def test_a_message_never_shows_the_value_itself() -> None:
 
 
 def nested(levels: int, wrap: type = list) -> object:
-    value: object = 0
-    for _ in range(levels):
+    value: object = wrap()  # empty: the one level that msgpack writes but does not read
+    for _ in range(levels - 1):
         value = wrap([value])
     return value
 
@@ -316,9 +324,9 @@ def test_a_value_that_contains_itself_is_refused() -> None:
     knot: dict[str, object] = {}
     knot["list"] = [knot]
 
-    with pytest.raises(SerializationError, match="argument 'x': .*contains itself"):
+    with pytest.raises(SerializationError, match=r"argument 'x': .*contains itself"):
         codec.encode_call((), {"x": ring}, limit=LIMIT)
-    with pytest.raises(SerializationError, match="argument #1: .*contains itself"):
+    with pytest.raises(SerializationError, match=r"argument #1: .*contains itself"):
         codec.encode_call((knot,), {}, limit=LIMIT)
 
 
@@ -340,7 +348,7 @@ def test_a_result_over_the_limit_names_its_own_setting() -> None:
 
 GOOD = REGISTERED.encode_call(
     (1, "text", (1, (2,)), {3}, Point(1, b"x")),
-    {"when": datetime(2024, 1, 1, tzinfo=timezone.utc)},
+    {"when": datetime(2024, 1, 1, tzinfo=UTC)},
     limit=LIMIT,
 )
 
@@ -468,6 +476,8 @@ def test_registering_refuses_what_is_no_dataclass_and_a_taken_name() -> None:
 
     with pytest.raises(ConfigError, match="is not a dataclass"):
         own.register_dataclass(int)
+    with pytest.raises(ConfigError, match="needs 'key', which is not a field"):
+        own.register_dataclass(Sealed)
     with pytest.raises(ConfigError, match="another dataclass is registered as 'Point'"):
         own.register_dataclass(Row, name="Point")
 
@@ -491,10 +501,14 @@ def test_a_call_encoded_inside_another_leaves_the_outer_one_whole() -> None:
 
     inner: list[bytes] = []
 
-    class Zone(timezone.utc.__class__.__mro__[1]):  # type: ignore[misc]
+    class Zone(tzinfo):
         def utcoffset(self, moment: datetime | None) -> timedelta:
             inner.append(codec.encode_call((1, 2, 3), {}, limit=LIMIT))
             return timedelta(0)
+
+        def dst(self, moment: datetime | None) -> None: ...
+
+        def tzname(self, moment: datetime | None) -> None: ...
 
     value = [9, datetime(2024, 1, 1, tzinfo=Zone()), Meddling("a"), date(2024, 1, 1), UUID(int=1)]
     back = codec.decode_value(codec.encode_value([*value, Decimal("1.10")], limit=LIMIT))

@@ -1,0 +1,230 @@
+"""For every script: a queue in a state where one call uses all of the script, and that call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from taskq import commands
+from taskq.commands import Ack, Call, NewJob
+from tests.lua.engine import KEEP, START, WORKER, Engine, failure
+
+Scenario = Callable[[Engine], Call[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One script, and how to get it to do all it can."""
+
+    script: str
+    name: str
+    build: Scenario
+
+    @property
+    def reads_only(self) -> bool:
+        return self.script in ("held", "stats")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _enqueue(engine: Engine) -> Call[Any]:
+    engine.seed_due("retry", "r", START + 99)
+    engine.seed_due("scheduled", "s", START + 99)
+    engine.seed_ready("known")
+    jobs = [
+        NewJob("a", "t", b"p"),
+        NewJob("b", "t", b"p", at="+50"),
+        NewJob("c", "t", b"p", job_class="gpu"),
+        NewJob("known", "t", b"p"),
+        NewJob("r", "t", b"other"),
+    ]
+    return commands.enqueue(engine.keys, jobs, max_jobs=100, all_or_none=False)
+
+
+def _claim(engine: Engine) -> Call[Any]:
+    _to_claim(engine)
+    return engine.claim_call(3, {"": 3, "gpu": 3})
+
+
+def _to_claim(engine: Engine) -> None:
+    engine.seed_alive()
+    engine.seed_due("scheduled", "s", START + 9)
+    engine.seed_due("retry", "r", START + 9)
+    engine.seed_ready("late", 1, deadline_ms=START - 1, waiters="c1")
+    engine.seed_ready("b", 2)
+    engine.seed_ready("c", 3, "gpu")
+    engine.seed_ready("d", 4)
+
+
+def _ack(engine: Engine) -> Call[Any]:
+    _to_claim(engine)
+    for n in range(3):
+        engine.seed_ended(f"old{n}", "completed", at=START - KEEP - 5 + n)
+        engine.seed_ended(f"new{n}", "completed", at=START - 5 + n)
+    engine.seed_running("x", waiters="c1")
+    engine.seed_running("y")
+    acks = (Ack("x", "7", b"r", KEEP), Ack("y", "7", b"", 0), Ack("b", "1", b"", 0))
+    return engine.ack_call(*acks, limit=3, slots={"": 3, "gpu": 3}, done_max=2)
+
+
+def _fail(engine: Engine) -> Call[Any]:
+    for n in range(3):
+        engine.seed_ended(f"old{n}", "dead", at=START - 5 + n)
+    engine.seed_running("a")
+    engine.seed_running("b", waiters="c1")
+    engine.seed_running("c", cancel=1, waiters="c1")
+    engine.seed_running("d", token=8)
+    failures = (failure("a"), failure("b", after_ms=None), failure("c"), failure("d"))
+    return engine.fail_call(*failures, dead_max=2)
+
+
+def _release(engine: Engine) -> Call[Any]:
+    engine.seed_running("a")
+    engine.seed_running("b")
+    engine.seed_running("c", cancel=1, waiters="c1")
+    jobs = (("a", "7", ""), ("b", "7", "gpu"), ("c", "7", ""), ("d", "7", ""))
+    return commands.release(engine.keys, WORKER, jobs, keep_ms=KEEP)
+
+
+def _promote(engine: Engine) -> Call[Any]:
+    engine.client.hset(engine.keys.meta, "horizon_ms", 5)
+    engine.seed_due("scheduled", "a", START)
+    engine.seed_due("retry", "b", START, **{"class": "gpu"})
+    engine.client.zadd(engine.keys.scheduled, {"ghost": START, "later": START + 5})
+    return commands.promote(engine.keys)
+
+
+def _heartbeat(engine: Engine) -> Call[Any]:
+    engine.client.hset(engine.keys.suspects, WORKER, START)
+    engine.client.sadd(engine.keys.cancels(WORKER), "a", "gone")
+    engine.seed_running("a")
+    return commands.heartbeat(engine.keys, WORKER, ttl_ms=6000)
+
+
+def _retire(engine: Engine) -> Call[Any]:
+    engine.seed_alive()
+    engine.client.hset(engine.keys.suspects, WORKER, START)
+    engine.client.sadd(engine.keys.cancels(WORKER), "gone")
+    return commands.retire(engine.keys, WORKER)
+
+
+def _reap(engine: Engine) -> Call[Any]:
+    engine.seed_ended("old", "dead", at=START - 5)
+    engine.seed_running("a")
+    engine.seed_running("b", **{"class": "gpu"})
+    engine.seed_running("c", crashes=2, waiters="c1")
+    engine.seed_running("d", cancel=1, waiters="c1")
+    engine.client.zadd(engine.keys.running(WORKER), {"ghost": 1})
+    engine.client.sadd(engine.keys.cancels(WORKER), "d")
+    engine.lose(WORKER)
+    engine.client.sadd(engine.keys.holders, "w2")
+    return engine.reap_call(dead_max=1)
+
+
+def _cancel(engine: Engine, job_id: str, **words: str) -> Call[Any]:
+    return commands.cancel(engine.keys, job_id, keep_ms=KEEP, **words)
+
+
+def _cancel_waiting(engine: Engine) -> Call[Any]:
+    engine.seed_ready("a", 1, "gpu", waiters="c1")
+    return _cancel(engine, "a")
+
+
+def _cancel_asked(engine: Engine) -> Call[Any]:
+    engine.seed_running("a")
+    return _cancel(engine, "a")
+
+
+def _cancel_confirmed(engine: Engine) -> Call[Any]:
+    engine.seed_running("a", waiters="c1", cancel=1)
+    return _cancel(engine, "a", token="7", worker=WORKER)
+
+
+def _revive(engine: Engine) -> Call[Any]:
+    engine.seed_ended("a", "dead", error="E")
+    engine.seed_ended("b", "cancelled")
+    engine.seed_job("c", "running")
+    return commands.revive(engine.keys, ("a", "b", "c", "d"))
+
+
+def _forget(engine: Engine) -> Call[Any]:
+    engine.seed_ended("a", "dead")
+    engine.seed_ended("b", "completed")
+    engine.seed_ready("c")
+    return commands.forget(engine.keys, ("a", "b", "c", "d"))
+
+
+def _purge(engine: Engine) -> Call[Any]:
+    engine.seed_ready("a", waiters="c1")
+    engine.seed_ready("b")
+    return commands.purge(engine.keys, "ready")
+
+
+def _pause(engine: Engine) -> Call[Any]:
+    return commands.pause(engine.keys)
+
+
+def _resume(engine: Engine) -> Call[Any]:
+    engine.client.hset(engine.keys.meta, "paused", START)
+    engine.seed_ready("a")
+    return commands.resume(engine.keys)
+
+
+def _configure(engine: Engine) -> Call[Any]:
+    engine.client.hset(engine.keys.meta, "horizon_ms", 7)
+    return commands.configure(engine.keys, {"policy": "aging", "horizon_ms": ""})
+
+
+def _progress(engine: Engine) -> Call[Any]:
+    engine.seed_running("a")
+    return commands.progress(engine.keys, "a", "7", WORKER, 0.5, "half")
+
+
+def _watch(engine: Engine) -> Call[Any]:
+    engine.seed_running("a", waiters="c1")
+    return commands.watch(engine.keys, "a", "c2")
+
+
+def _held(engine: Engine) -> Call[Any]:
+    engine.seed_running("a")
+    return commands.held(engine.keys, WORKER)
+
+
+def _stats(engine: Engine) -> Call[Any]:
+    _to_claim(engine)
+    engine.seed_running("a")
+    engine.client.sadd(engine.keys.classes, "gpu")
+    engine.client.sadd(engine.keys.holders, "w2")
+    return commands.stats(engine.keys)
+
+
+CASES = [
+    Case(script=script, name=f"{script}{tail}", build=build)
+    for script, tail, build in (
+        ("ack", "", _ack),
+        ("cancel", " a waiting job", _cancel_waiting),
+        ("cancel", " a running job", _cancel_asked),
+        ("cancel", " confirmed", _cancel_confirmed),
+        ("claim", "", _claim),
+        ("configure", "", _configure),
+        ("enqueue", "", _enqueue),
+        ("fail", "", _fail),
+        ("forget", "", _forget),
+        ("heartbeat", "", _heartbeat),
+        ("held", "", _held),
+        ("pause", "", _pause),
+        ("progress", "", _progress),
+        ("promote", "", _promote),
+        ("purge", "", _purge),
+        ("reap", "", _reap),
+        ("release", "", _release),
+        ("resume", "", _resume),
+        ("retire", "", _retire),
+        ("revive", "", _revive),
+        ("stats", "", _stats),
+        ("watch", "", _watch),
+    )
+]
+MUTATING = [case for case in CASES if not case.reads_only]

@@ -1,0 +1,215 @@
+"""lua/claim.lua: ready -> running | expired."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskq.commands import Claims
+from tests.helpers import a_hash, a_list, a_string, a_zset
+from tests.lua.engine import KEEP, START, WORKER, Engine, counted, ids, job
+
+TOKEN = str(START * 1000)
+
+
+@pytest.fixture(autouse=True)
+def alive(engine: Engine) -> None:
+    engine.seed_alive()
+
+
+def test_the_best_rank_goes_first_and_gets_a_lease(engine: Engine) -> None:
+    engine.seed_ready("a", 30)
+    engine.seed_ready("b", 20, priority=7)
+    before = engine.dump()
+
+    claims = engine.claim(limit=1)
+
+    assert claims[:5] == ("OK", START, -1, True, {})
+    assert ids(claims.jobs) == ["b"]
+    assert claims.jobs[0].token == TOKEN
+    assert claims.jobs[0].fields[b"priority"] == b"7"
+    assert claims.jobs[0].payload == b"p"
+    assert engine.changed(before) == {
+        "ready": a_zset({"a": 30}),
+        "job:b": job("running", priority=7, token=TOKEN, worker=WORKER, rank=20, started_ms=START),
+        f"running:{WORKER}": a_zset({"b": START}),
+        "stats": a_hash({"claimed": 1}),
+        "wake": a_list(["1"]),
+    }
+
+
+def test_equal_ranks_come_in_the_order_of_ids(engine: Engine) -> None:
+    for job_id in ("c", "a", "b"):
+        engine.seed_ready(job_id, 5)
+
+    assert ids(engine.claim().jobs) == ["a", "b", "c"]
+
+
+def test_nothing_ready_writes_nothing(engine: Engine) -> None:
+    before = engine.dump()
+
+    assert engine.claim() == Claims("OK", START, -1, False, {}, [])
+    assert engine.changed(before) == {}
+
+
+def test_it_tells_when_to_look_again(engine: Engine) -> None:
+    engine.seed_due("scheduled", "a", START + 900)
+    engine.seed_due("retry", "b", START + 700)
+
+    assert engine.claim().next_due_ms == 700
+    engine.now = START + 800
+    assert engine.claim().next_due_ms == 0
+
+
+def test_a_paused_queue_gives_nothing(engine: Engine) -> None:
+    engine.seed_ready("a")
+    engine.client.hset(engine.keys.meta, "paused", START)
+    before = engine.dump()
+
+    assert engine.claim() == Claims("PAUSED", START, -1, False, {}, [])
+    assert engine.changed(before) == {}
+
+
+def test_a_worker_without_a_heartbeat_gets_nothing(engine: Engine) -> None:
+    engine.seed_ready("a")
+    before = engine.dump()
+
+    assert engine.claim(worker="w2") == Claims("LAPSED", START, -1, False, {}, [])
+    assert engine.changed(before) == {}
+
+
+def test_a_full_worker_passes_the_news_on(engine: Engine) -> None:
+    engine.seed_ready("a")
+    before = engine.dump()
+
+    assert engine.claim(limit=0) == Claims("OK", START, -1, False, {}, [])
+    assert engine.changed(before) == {"wake": a_list(["1"])}
+
+
+def test_a_job_past_its_deadline_expires_instead(engine: Engine) -> None:
+    engine.seed_ready("a", deadline_ms=START, waiters="")
+    engine.seed_ready("b", deadline_ms=START + 1)
+    before = engine.dump()
+
+    claims = engine.claim()
+
+    assert ids(claims.jobs) == ["b"]
+    changed = engine.changed(before)
+    assert changed["job:a"] == job(
+        "expired", ttl=True, deadline_ms=START, waiters="", ended_ms=START, reason="deadline"
+    )
+    assert changed["done"] == a_zset({"a": START}, ttl=True)
+    assert changed["ready"] is None
+    assert changed["stats"] == counted(claimed=1, expired=1)["stats"]
+    assert KEEP - 10_000 < engine.ttl("job:a") <= KEEP
+
+
+def test_on_miss_run_runs_past_the_deadline(engine: Engine) -> None:
+    engine.seed_ready("a", deadline_ms=START - 5, on_miss="run")
+
+    assert ids(engine.claim().jobs) == ["a"]
+
+
+def test_a_token_is_greater_than_the_last_one_when_the_clock_steps_back(engine: Engine) -> None:
+    engine.seed_ready("a", token=START * 1000 + 99)
+
+    assert engine.claim().jobs[0].token == str(START * 1000 + 100)
+
+
+def test_class_sets_merge_by_rank_within_the_slots_of_each(engine: Engine) -> None:
+    for n, rank in enumerate((10, 12, 14)):
+        engine.seed_ready(f"n{n}", rank)
+        engine.seed_ready(f"g{n}", rank + 1, "gpu")
+        engine.seed_ready(f"x{n}", rank - 5, "other")
+
+    claims = engine.claim(limit=4, slots={"": 4, "gpu": 1})
+
+    assert ids(claims.jobs) == ["n0", "g0", "n1", "n2"]
+    assert claims.more
+    assert engine.dump()["ready:gpu"] == a_zset({"g1": 13, "g2": 15})
+    assert engine.dump()["ready:other"] == a_zset({"x0": 5, "x1": 7, "x2": 9})
+
+
+def test_the_limit_holds_over_all_classes_and_the_rest_stays_where_it_was(engine: Engine) -> None:
+    engine.seed_ready("a", 1)
+    engine.seed_ready("b", 2, "gpu")
+    engine.seed_ready("c", 3)
+
+    claims = engine.claim(limit=2, slots={"": 2, "gpu": 2})
+
+    assert ids(claims.jobs) == ["a", "b"]
+    assert claims.more
+    assert engine.dump()["ready"] == a_zset({"c": 3})
+    assert engine.dump()["wake"] == a_list(["1"])
+
+
+def test_equal_ranks_come_in_the_order_of_ids_over_all_classes(engine: Engine) -> None:
+    for n, job_class in enumerate(["gpu", "", "gpu", "", "gpu", ""]):
+        engine.seed_ready(f"j{n}", 5, job_class)
+
+    claims = engine.claim(limit=6, slots={"": 6, "gpu": 6})
+
+    assert ids(claims.jobs) == [f"j{n}" for n in range(6)]
+
+
+def test_a_class_without_free_slots_is_left_alone(engine: Engine) -> None:
+    engine.seed_ready("a", 1, "gpu")
+    before = engine.dump()
+
+    claims = engine.claim(limit=2, slots={"": 2, "gpu": 0})
+
+    assert (claims.jobs, claims.more) == ([], False)
+    assert engine.changed(before) == {}
+
+
+def test_an_id_without_a_hash_leaves_the_set_and_another_job_is_not_held_up(
+    engine: Engine,
+) -> None:
+    engine.client.zadd(engine.keys.ready, {"ghost": 1})
+    engine.seed_ready("a", 2)
+
+    first, second = engine.claim(limit=1), engine.claim(limit=1)
+
+    assert (first.jobs, first.more) == ([], True)
+    assert ids(second.jobs) == ["a"]
+    assert "ready" not in engine.dump()
+
+
+@pytest.mark.parametrize("state", ["running", "scheduled", "completed"])
+def test_a_job_listed_here_whose_home_is_elsewhere_is_not_run(engine: Engine, state: str) -> None:
+    engine.seed_job("a", state)
+    engine.client.zadd(engine.keys.ready, {"a": 1})
+
+    claims = engine.claim()
+
+    assert claims.jobs == []
+    assert engine.dump()["job:a"] == job(state)
+    assert "ready" not in engine.dump()
+
+
+def test_a_job_hash_overwritten_by_a_string_does_not_stop_the_others(engine: Engine) -> None:
+    engine.client.set(engine.keys.job("a"), "oops")
+    engine.client.zadd(engine.keys.ready, {"a": 1})
+    engine.seed_ready("b", 2)
+
+    assert ids(engine.claim().jobs) == ["b"]
+    assert engine.dump()["job:a"] == a_string("oops")
+
+
+def test_two_hundred_jobs_at_most_come_in_one_call(engine: Engine) -> None:
+    for n in range(205):
+        engine.seed_ready(f"j{n:03}", n)
+
+    claims = engine.claim(limit=500, slots={"": 500})
+
+    assert ids(claims.jobs) == [f"j{n:03}" for n in range(200)]
+    assert claims.more
+    assert engine.client.zcard(engine.keys.ready) == 5
+
+
+def test_a_claimed_job_has_no_ttl(engine: Engine) -> None:
+    engine.seed_ready("a")
+
+    engine.claim()
+
+    assert engine.ttl("job:a") == -1
+    assert engine.ttl(f"running:{WORKER}") == -1

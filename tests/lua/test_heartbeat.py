@@ -1,0 +1,81 @@
+"""lua/heartbeat.lua and lua/retire.lua: a worker's proof of life, and its clean exit."""
+
+from __future__ import annotations
+
+from taskq import commands
+from taskq.commands import Beat
+from tests.helpers import a_hash, a_set, a_string, a_zset
+from tests.lua.engine import START, WORKER, Engine
+
+
+def beat(engine: Engine, worker: str = WORKER) -> Beat:
+    return engine.run(commands.heartbeat(engine.keys, worker, ttl_ms=6000))
+
+
+def test_the_first_beat_makes_the_worker_known(engine: Engine) -> None:
+    assert beat(engine) == Beat(START, True, 0, [])
+    assert engine.dump() == {
+        f"alive:{WORKER}": a_string(START, ttl=True),
+        "holders": a_set([WORKER]),
+    }
+    assert 5000 < engine.ttl(f"alive:{WORKER}") <= 6000
+
+
+def test_a_beat_in_time_has_not_lapsed_and_lengthens_life(engine: Engine) -> None:
+    beat(engine)
+    engine.client.pexpire(engine.keys.alive(WORKER), 1000)
+    engine.now = START + 2000
+
+    assert beat(engine) == Beat(START + 2000, False, 0, [])
+    assert engine.ttl(f"alive:{WORKER}") > 5000
+
+
+def test_a_beat_clears_suspicion_of_this_worker_only(engine: Engine) -> None:
+    engine.seed_running("a")
+    engine.client.hset(engine.keys.suspects, mapping={WORKER: START, "w2": START})
+
+    assert beat(engine) == Beat(START, True, 1, [])
+    assert engine.dump()["suspects"] == a_hash({"w2": START})
+    assert engine.dump()[f"running:{WORKER}"] == a_zset({"a": START})
+
+
+def test_cancellations_are_told_while_the_job_runs_and_then_forgotten(engine: Engine) -> None:
+    engine.seed_running("a")
+    engine.client.sadd(engine.keys.cancels(WORKER), "a", "gone")
+
+    assert beat(engine).cancels == ["a"]
+    assert beat(engine).cancels == ["a"]
+    assert engine.dump()[f"cancels:{WORKER}"] == a_set(["a"])
+
+    engine.client.zrem(engine.keys.running(WORKER), "a")
+    assert beat(engine).cancels == []
+    assert f"cancels:{WORKER}" not in engine.dump()
+
+
+def test_a_hundred_cancellations_at_most_are_told_in_one_beat(engine: Engine) -> None:
+    for n in range(130):
+        engine.seed_running(f"j{n}")
+        engine.client.sadd(engine.keys.cancels(WORKER), f"j{n}")
+
+    assert len(set(beat(engine).cancels)) == 100
+
+
+def test_a_worker_that_holds_nothing_retires_for_good(engine: Engine) -> None:
+    beat(engine)
+    beat(engine, "w2")
+    engine.client.sadd(engine.keys.cancels(WORKER), "gone")
+    engine.client.hset(engine.keys.suspects, WORKER, START)
+
+    assert engine.run(commands.retire(engine.keys, WORKER)) == 0
+    assert engine.dump() == {"alive:w2": a_string(START, ttl=True), "holders": a_set(["w2"])}
+    assert engine.run(commands.retire(engine.keys, WORKER)) == 0
+
+
+def test_a_worker_that_holds_jobs_may_not_retire(engine: Engine) -> None:
+    beat(engine)
+    engine.seed_running("a")
+    before = engine.dump()
+
+    assert engine.run(commands.retire(engine.keys, WORKER)) == 1
+    assert engine.raw(commands.retire(engine.keys, WORKER)) == [b"HOLDING", 1]
+    assert engine.changed(before) == {}

@@ -1,0 +1,92 @@
+"""lua/revive.lua: dead | expired | cancelled -> ready."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskq import commands
+from tests.helpers import a_list, a_zset
+from tests.lua.engine import START, WORKER, Engine, counted, job
+
+RANK = 4 * 10**13 + START + 60_000
+
+
+def revive(engine: Engine, *job_ids: str) -> dict[str, str]:
+    return engine.run(commands.revive(engine.keys, job_ids))
+
+
+@pytest.mark.parametrize("state", ["dead", "expired", "cancelled"])
+def test_an_ended_job_is_ready_again_with_a_clean_slate_and_no_ttl(
+    engine: Engine, state: str
+) -> None:
+    engine.seed_ended(
+        "a",
+        state,
+        attempt=4,
+        crashes=3,
+        started_ms=1,
+        reason="error",
+        error="E",
+        traceback="T",
+        deadline_ms=START - 1,
+        cancel=1,
+        worker=WORKER,
+        token=7,
+        rank=5,
+        waiters="x",
+        retries=3,
+    )
+    before = engine.dump()
+
+    assert revive(engine, "a") == {"a": "READY"}
+    assert engine.changed(before) == {
+        "job:a": job("ready", token=7, retries=3),
+        "dead" if state == "dead" else "done": None,
+        "ready": a_zset({"a": RANK}),
+        "wake": a_list(["1"]),
+        **counted(revived=1),
+    }
+    assert engine.ttl("job:a") == -1
+
+
+def test_priority_counts_and_the_old_deadline_does_not(engine: Engine) -> None:
+    engine.seed_ended("a", "dead", priority=9, deadline_ms=START + 1)
+
+    revive(engine, "a")
+
+    assert engine.dump()["ready"] == a_zset({"a": START + 60_000})
+
+
+@pytest.mark.parametrize("state", ["completed", "running", "ready", "scheduled", "retry"])
+def test_other_jobs_stay_as_they_are(engine: Engine, state: str) -> None:
+    engine.seed_job("a", state)
+    before = engine.dump()
+
+    assert revive(engine, "a") == {"a": state}
+    assert engine.changed(before) == {}
+
+
+def test_a_job_without_a_record_is_not_found(engine: Engine) -> None:
+    engine.client.set(engine.keys.job("b"), "oops")
+    before = engine.dump()
+
+    assert revive(engine, "a", "b") == {"a": "NOT_FOUND", "b": "NOT_FOUND"}
+    assert engine.changed(before) == {}
+
+
+def test_revived_twice_counts_once(engine: Engine) -> None:
+    engine.seed_ended("a", "dead")
+    revive(engine, "a", "a")
+    before = engine.dump()
+
+    assert before["stats"] == counted(revived=1)["stats"]
+    assert revive(engine, "a") == {"a": "ready"}
+    assert engine.changed(before) == {}
+
+
+def test_a_revived_job_runs_with_a_greater_token(engine: Engine) -> None:
+    engine.seed_alive()
+    engine.seed_ended("a", "dead", token=START * 1000 + 3)
+    revive(engine, "a")
+
+    assert engine.claim().jobs[0].token == str(START * 1000 + 4)

@@ -1,0 +1,75 @@
+"""A key that somebody wrote over: a script that cannot go on fails before its first write."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskq.errors import StoreError, StoreRefused
+from tests.lua.engine import MINUTE, Engine
+from tests.lua.scenarios import CASES, MUTATING, Case
+
+
+def indexes(engine: Engine) -> set[str]:
+    """Every key a script of these scenarios may touch which is no job, without the prefix."""
+    fixed = (
+        "ready ready:gpu scheduled retry running:w1 dead done holders suspects wake meta classes"
+    )
+    fixed += f" stats alive:w1 cancels:w1 {MINUTE}"
+    return {*fixed.split(), *(name for name in engine.dump() if not name.startswith("job:"))}
+
+
+def test_every_script_has_a_scenario(engine: Engine) -> None:
+    assert {case.script for case in CASES} == set(engine.scripts.names())
+
+
+@pytest.mark.parametrize("case", MUTATING, ids=str)
+def test_every_scenario_writes(engine: Engine, case: Case) -> None:
+    call = case.build(engine)
+    before = engine.dump()
+
+    engine.raw(call)
+
+    assert engine.changed(before)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_index_overwritten_by_another_type_stops_the_script_before_any_write(
+    engine: Engine, case: Case
+) -> None:
+    stopped, half_done = [], {}
+    case.build(engine)
+    for name in sorted(indexes(engine)):
+        for key in engine.dump():
+            engine.client.delete(engine.keys.prefix + key)
+        call = case.build(engine)
+        broken = engine.keys.prefix + name
+        engine.client.delete(broken)
+        engine.client.set(broken, "oops")
+        before = engine.dump()
+        try:
+            engine.raw(call)
+        except StoreError as error:
+            stopped.append(name)
+            if not isinstance(error, StoreRefused) or engine.changed(before):
+                half_done[name] = (str(error), engine.changed(before))
+
+    assert half_done == {}
+    assert MINUTE not in stopped, "a counter of the minute is not worth a job"
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_job_overwritten_by_another_type_costs_only_itself(engine: Engine, case: Case) -> None:
+    case.build(engine)
+    jobs = [name for name in engine.dump() if name.startswith("job:")]
+    for name in jobs:
+        for key in engine.dump():
+            engine.client.delete(engine.keys.prefix + key)
+        call = case.build(engine)
+        engine.client.set(engine.keys.prefix + name, "oops")
+        before = engine.dump()
+        try:
+            engine.raw(call)
+        except StoreRefused:
+            # Only a producer who asks for just this id is refused, whole and in words.
+            assert case.script == "enqueue"
+            assert engine.changed(before) == {}
