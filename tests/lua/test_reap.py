@@ -253,3 +253,15 @@ def test_dead_jobs_beyond_the_limit_go(engine: Engine) -> None:
 
     assert set(engine.dump()["dead"].content) == {"a"}
     assert "job:old" not in engine.dump()
+
+
+def test_a_lost_worker_with_a_broken_running_set_does_not_keep_others_waiting(
+    engine: Engine,
+) -> None:
+    engine.seed_running("a")
+    silent(engine)
+    silent(engine, "broken")
+    engine.client.set(engine.keys.running("broken"), "oops")
+    engine.client.hset(engine.keys.suspects, mapping={WORKER: START - 9999, "broken": START - 9999})
+
+    assert engine.reap().jobs == [("a", "READY", WORKER)]

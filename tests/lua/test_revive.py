@@ -90,3 +90,12 @@ def test_a_revived_job_runs_with_a_greater_token(engine: Engine) -> None:
     revive(engine, "a")
 
     assert engine.claim().jobs[0].token == str(START * 1000 + 4)
+
+
+def test_a_job_of_a_class_comes_back_to_its_class(engine: Engine) -> None:
+    engine.seed_ended("a", "dead", **{"class": "gpu"})
+
+    revive(engine, "a")
+
+    assert engine.dump()["ready:gpu"] == a_zset({"a": RANK})
+    assert "ready" not in engine.dump()

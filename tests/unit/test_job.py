@@ -106,3 +106,12 @@ def test_four_states_are_ends() -> None:
         "cancelled",
     ]
     assert len(State) == 9
+
+
+def test_ids_stay_unique_while_the_clock_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = JobIds()
+    monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
+
+    made = {ids.new() for _ in range(2**20 + 10)}
+
+    assert len(made) == 2**20 + 10
