@@ -1,0 +1,1 @@
+"""Measures taskq: `python bench/run.py`. No part of the package."""
