@@ -26,8 +26,7 @@ local ready, scheduled, retry, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local meta, stats, classes = KEYS[5], KEYS[6], KEYS[7]
 local job_prefix, all_or_none, max_jobs = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
-expect({ scheduled }, stats, wake)
-redis.call('SCARD', classes)
+expect({}, stats, wake)
 local now = math.floor(now_us() / 1000)
 local started = text(now)
 local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs')
@@ -47,6 +46,7 @@ while position <= #ARGV do
     local class = ARGV[position + 6]
     if not served[class] then
       served[class] = true
+      redis.call('SCARD', classes)
       waiting = waiting + redis.call('ZCARD', ready .. ':' .. class)
     end
   elseif known[1] == task and known[2] == payload then

@@ -7,14 +7,15 @@ at once.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from taskq import commands
 from taskq.codec import Codec
-from taskq.commands import BATCH, Enqueued, NewJob, Outcome
-from taskq.errors import StoreUnavailable, WrongState
+from taskq.commands import BATCH, Call, Enqueued, NewJob, Outcome
+from taskq.errors import StoreError, StoreUnavailable, WrongState
 from taskq.job import JobInfo
 from taskq.keys import QueueKeys, SharedKeys
 from taskq.results import info_of, timed_out, value_of
@@ -26,6 +27,9 @@ TRIES = 4
 LOOK_AGAIN = 10.0
 #: Script calls of one enqueue_many that are in flight together.
 WINDOW = 4
+
+
+Batch: TypeAlias = list[tuple[NewJob, asyncio.Future[bool]]]
 
 
 class Limits(NamedTuple):
@@ -48,9 +52,9 @@ class Client:
         self._name = os.urandom(8).hex()
         self._queues: dict[str, QueueKeys] = {}
         self._registered: set[str] = set()
-        self._batches: dict[str, list[tuple[NewJob, asyncio.Future[bool]]]] = {}
+        self._batches: dict[str, Batch] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Future[Any]] = set()
         self._waiting: dict[tuple[str, str], set[asyncio.Future[Outcome]]] = {}
 
     def keys(self, queue: str) -> QueueKeys:
@@ -87,35 +91,50 @@ class Client:
     def _flush(self, queue: str) -> None:
         batch = self._batches.pop(queue, [])
         for start in range(0, len(batch), BATCH):
-            task = asyncio.ensure_future(self._send_batch(queue, batch[start : start + BATCH]))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            part = batch[start : start + BATCH]
+            sent: asyncio.Future[Any] | None = None
+            if queue in self._registered:
+                sent = self.store.post(
+                    self._enqueue_call(queue, [job for job, _ in part], all_or_none=False),
+                    functools.partial(_answer, part),
+                    functools.partial(self._post_failed, queue, part),
+                )
+            self._track(sent or asyncio.ensure_future(self._send_batch(queue, part)))
 
-    async def _send_batch(
-        self, queue: str, batch: list[tuple[NewJob, asyncio.Future[bool]]]
-    ) -> None:
+    def _track(self, sending: asyncio.Future[Any]) -> None:
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+
+    def _post_failed(self, queue: str, batch: Batch, error: Exception) -> None:
+        """A lost connection or a forgotten script is tried again, with the same ids; the rest is
+        final.
+        """
+        if isinstance(error, StoreError):
+            self._track(asyncio.ensure_future(self._send_batch(queue, batch)))
+        else:
+            _fail(batch, error)
+
+    async def _send_batch(self, queue: str, batch: Batch) -> None:
         try:
             await self._register(queue)
             done = await self._enqueue(queue, [job for job, _ in batch], all_or_none=False)
+        except Exception as error:
+            _fail(batch, error)
         except BaseException as error:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            if isinstance(error, Exception):
-                return
+            _fail(batch, error)
             raise
-        for job, future in batch:
-            if future.done():
-                continue
-            if job.id in done.conflicts:
-                future.set_exception(commands.conflict(job.id))
-            else:
-                future.set_result(job.id in done.duplicates)
+        else:
+            _answer(batch, done)
 
-    async def _enqueue(self, queue: str, jobs: Sequence[NewJob], *, all_or_none: bool) -> Enqueued:
-        call = commands.enqueue(
+    def _enqueue_call(
+        self, queue: str, jobs: Sequence[NewJob], *, all_or_none: bool
+    ) -> Call[Enqueued]:
+        return commands.enqueue(
             self.keys(queue), jobs, max_jobs=self._limits.max_jobs, all_or_none=all_or_none
         )
+
+    async def _enqueue(self, queue: str, jobs: Sequence[NewJob], *, all_or_none: bool) -> Enqueued:
+        call = self._enqueue_call(queue, jobs, all_or_none=all_or_none)
         return await self.store.run(call, tries=TRIES)
 
     async def send_many(self, queue: str, jobs: Sequence[NewJob]) -> set[str]:
@@ -235,6 +254,22 @@ class Client:
         if self._sending:
             await asyncio.gather(*self._sending, return_exceptions=True)
         await self.store.close()
+
+
+def _answer(batch: Batch, done: Enqueued) -> None:
+    for job, future in batch:
+        if future.done():
+            continue  # its caller has gone
+        if job.id in done.conflicts:
+            future.set_exception(commands.conflict(job.id))
+        else:
+            future.set_result(job.id in done.duplicates)
+
+
+def _fail(batch: Batch, error: BaseException) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)
 
 
 def check_revived(keys: QueueKeys, job_id: str, words: dict[str, str]) -> None:

@@ -30,38 +30,15 @@ PAGES = 50
 TRIES = 3
 
 #: What a listing needs of a job; not its payload, result and traceback, which may be large.
-_LISTED = [
-    "task",
-    "state",
-    "priority",
-    "attempt",
-    "crashes",
-    "rank",
-    "deadline_ms",
-    "enqueued_ms",
-    "started_ms",
-    "ended_ms",
-    "worker",
-    "token",
-    "reason",
-    "error",
-    "progress",
-    "note",
-    "cancel",
+_LISTED = (
+    "task", "state", "priority", "attempt", "crashes", "rank", "deadline_ms", "enqueued_ms",
+    "started_ms", "ended_ms", "worker", "token", "reason", "error", "progress", "note", "cancel",
     "class",
-]
+)  # fmt: skip
 #: What `jobs` lists, with the states that live in the done index.
 LISTABLE = (
-    "running",
-    "ready",
-    "retry",
-    "scheduled",
-    "dead",
-    "completed",
-    "expired",
-    "cancelled",
-    "done",
-)
+    "running", "ready", "retry", "scheduled", "dead", "completed", "expired", "cancelled", "done",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +203,8 @@ class Inspector:
         keys = self.keys(queue)
         if state == "ready":
             names = _texts(await self._ask("SRANDMEMBER", keys.classes, PAGE))
-            return await self._merged(keys, ["", *sorted(names)], start, limit)
+            indexes = [keys.ready_of(name) for name in ("", *sorted(names))]
+            return await self._first(keys, indexes, start, limit)
         if state == "running":
             workers = _texts(await self._ask("SRANDMEMBER", keys.holders, PAGE))
             return await self._first(
@@ -239,11 +217,6 @@ class Inspector:
         if state in ("completed", "expired", "cancelled"):
             return await self._ended(keys, state, start, limit)
         return []
-
-    async def _merged(
-        self, keys: QueueKeys, classes: Sequence[str], start: int, limit: int
-    ) -> list[Entry]:
-        return await self._first(keys, [keys.ready_of(name) for name in classes], start, limit)
 
     async def _first(
         self, keys: QueueKeys, indexes: Sequence[str], start: int, limit: int

@@ -1,4 +1,5 @@
-"""What a job is, as plain values: ids, states, and what can be read of one. No I/O, no Redis names."""
+"""What a job is, as plain values: ids, states, and what can be read of one. No I/O, no Redis names.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ class JobIds:
         ms = time.time_ns() // 1_000_000
         number = next(self._counter) & 0xFFFFF
         if ms <= self._ms and not number:
-            # The counter starts again within one time prefix (a clock that stepped back): a new prefix.
+            # The counter starts again within one time prefix (a clock that stepped back): a new
+            # prefix.
             ms = self._ms + 1
         if ms > self._ms:
             self._time = _base32(ms, 9)

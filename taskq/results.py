@@ -4,6 +4,7 @@ Pure.
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,14 +64,18 @@ def timed_out(job_id: str, timeout: float) -> ResultTimeout:
 
 def _when(fields: dict[str, bytes], name: str) -> datetime | None:
     ms = _number(fields, name)
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+    try:
+        return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None  # no clock has this time: not what taskq wrote
 
 
 def _number(fields: dict[str, bytes], name: str) -> float | None:
     try:
-        return float(fields[name])
+        number = float(fields[name])
     except (KeyError, ValueError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def _text(fields: dict[str, bytes], name: str) -> str | None:

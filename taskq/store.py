@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from taskq.address import Address
 from taskq.commands import Call, check_reply
 from taskq.errors import StoreUnavailable
-from taskq.redis_errors import check_eviction, server_error
+from taskq.redis_errors import check_eviction, server_error, unreachable
 from taskq.scripts import ScriptSet
 from taskq.wire import ServerError, Wire, open_wire
 
@@ -117,6 +117,38 @@ class Store:
             await asyncio.sleep(random.uniform(0, min(2.0, 0.05 * 4**attempt)))
         raise AssertionError("unreachable")
 
+    def post(
+        self, call: Call[T], answered: Callable[[T], None], failed: Callable[[Exception], None]
+    ) -> asyncio.Future[Any] | None:
+        """Send a script call at once, without a task of its own; one of the two hears how it went.
+
+        None, and nothing sent, when there is no open connection: use `run`, which opens one. An
+        error is not repeated here, not even a script the server has forgotten.
+        """
+        wire = self._wire
+        if wire is None or wire.closed is not None or self._loop is not _loop():
+            return None
+        script = self.scripts.get(call.script)
+
+        def done(future: asyncio.Future[Any]) -> None:
+            try:
+                reply = future.result()
+                if type(reply) is ServerError:
+                    raise server_error(str(reply), self.where)
+                check_reply(reply, call)
+                value = call.parse(reply)
+            except asyncio.CancelledError:
+                failed(unreachable(self.where, "closed"))
+            except Exception as error:
+                failed(error)
+            else:
+                answered(value)
+
+        sent = wire.send(("EVALSHA", script.sha, len(call.keys), *call.keys, *call.args))
+        wire.flush()
+        sent.add_done_callback(done)
+        return sent
+
     async def run_many(self, calls: Sequence[Call[T]], *, tries: int = 1) -> list[T]:
         """Run several calls, sent together; replies in order."""
         return list(await asyncio.gather(*(self.run(call, tries=tries) for call in calls)))
@@ -146,7 +178,9 @@ class Store:
         return None if reply is None else reply[0].decode()
 
     async def subscribe(self, channel: str, callback: Callable[[bytes | None], None]) -> None:
-        """Call `callback(message)` for each message on `channel`, and `callback(None)` when the connection broke."""
+        """Call `callback(message)` for each message on `channel`, and `callback(None)` when the
+        connection broke.
+        """
         await self.connect()
         async with self._subscribing:
             if self._listener is None or self._listener.closed is not None:

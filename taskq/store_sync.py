@@ -104,6 +104,8 @@ class SyncStore:
         for kind, code in _CODES:
             if isinstance(error, kind):
                 text = str(error)
+                if text.startswith("Authentication required"):
+                    code = "NOAUTH"
                 return server_error(text if text.startswith(code) else f"{code} {text}", self.where)
         if isinstance(error, (RedisConnectionError, RedisTimeoutError)):
             return unreachable(self.where, error)

@@ -215,7 +215,9 @@ def context_parameter(fn: Callable[..., Any]) -> str | None:
 
 
 def context_position(fn: Callable[..., Any], name: str | None) -> int:
-    """How many positional arguments come before the context; more than any call has when it goes by keyword."""
+    """How many positional arguments come before the context; more than any call has when it goes by
+    keyword.
+    """
     for position, parameter in enumerate(inspect.signature(fn).parameters.values()):
         if parameter.name == name:
             by_keyword = parameter.kind is parameter.KEYWORD_ONLY

@@ -53,14 +53,15 @@ class Wire(asyncio.Protocol):
             future.set_exception(unreachable(self.where, self.closed))
             return future
         if not self._outbox:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._outbox.append(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
         self._pending.append((self._loop.time(), future))
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout, self._check_silence)
         return future
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what was sent in this turn now, not at the turn's end."""
         if self._outbox and self._transport is not None:
             self._transport.write(
                 self._outbox[0] if len(self._outbox) == 1 else b"".join(self._outbox)

@@ -99,8 +99,9 @@ class LazyGroup(click.Group):
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-            known = f"did you mean {close[0]!r}?" if close else "there is no such command"
-            ctx.fail(f"No such command {name!r}: {known}")
+            known = ", ".join(self.list_commands(ctx))
+            hint = f"did you mean {close[0]!r}?" if close else f"the commands are {known}"
+            ctx.fail(f"no command {name!r}: {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
 from taskq.errors import ConfigError, InvalidName
 from taskq.keys import check_name
-from taskq.settings import parse_seconds
+from taskq.setting import parse_seconds
 
 if TYPE_CHECKING:
-    Text, Number = click.ParamType[str], click.ParamType[float]
+    Text: TypeAlias = click.ParamType[str]
+    Number: TypeAlias = click.ParamType[float]
 else:  # click is generic only from 8.3 on
     Text = Number = click.ParamType
 

@@ -41,7 +41,14 @@ Exit codes:
 """
 
 
-@click.group(cls=Root, lazy=_COMMANDS, examples=_EXAMPLES, notes=_NOTES)
+@click.group(
+    name="taskq",
+    cls=Root,
+    lazy=_COMMANDS,
+    examples=_EXAMPLES,
+    notes=_NOTES,
+    context_settings={"max_content_width": 100},
+)
 @click.version_option(taskq.__version__, prog_name="taskq", message="%(prog)s %(version)s")
 @common_options(all_shown=True)
 def main() -> None:

@@ -9,7 +9,7 @@ import click
 
 from taskq.cli.kinds import Name, RedisUrl, Span
 from taskq.cli.session import Session
-from taskq.settings import BY_NAME, Setting
+from taskq.setting import BY_NAME, Setting
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -40,7 +40,7 @@ class Line:
         self.hot = True
         """There may be ready jobs."""
         self.flying = False
-        """Acknowledgements are on their way and not answered yet."""
+        """A call that acknowledges or claims is on its way and not answered yet."""
         self.unsure = False
         """A claim's reply was lost: the worker may hold jobs it has not heard of."""
         self.refused = 0

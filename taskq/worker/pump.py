@@ -81,6 +81,11 @@ class Pump:
         self.ring()
 
     @property
+    def flying(self) -> bool:
+        """True while a claim may still bring jobs."""
+        return any(line.flying for line in self._lines)
+
+    @property
     def owes(self) -> bool:
         """True while some report has not reached Redis."""
         return any(line.owes for line in self._lines)

@@ -174,6 +174,8 @@ class Worker:
                 await self.store.run(commands.configure(line.keys, wanted.meta()), tries=3)
 
     async def _work(self) -> None:
+        if self._stopping.is_set():
+            return  # stopped while it started: nothing was claimed yet
         pump = asyncio.create_task(self.pump.run(), name="taskq-pump")
         upkeep = [
             asyncio.create_task(self._sweep(), name="taskq-sweep"),
@@ -236,18 +238,22 @@ class Worker:
                 len(self.runner.running),
                 self.settings.drain,
             )
-        while self.runner.running and not self._hurry.is_set() and time.monotonic() < end:
+        while self._busy() and not self._hurry.is_set() and time.monotonic() < end:
             try:
                 async with asyncio.timeout(0.02):
                     await self._hurry.wait()
             except TimeoutError:
                 pass
-        if self.runner.running:
+        if self._busy():
             log.warning("giving back %d jobs that still run", len(self.runner.running))
             self.runner.abandon_all()
             await self._settle(LAST_MOMENT)
             self.runner.release_all()
         await self._settle(max(self.settings.socket_timeout, LAST_MOMENT))
+
+    def _busy(self) -> bool:
+        """Jobs run, or a claim sent before the stop may still bring some."""
+        return bool(self.runner.running) or self.pump.flying
 
     async def _settle(self, seconds: float) -> None:
         """Wait until nothing runs and everything owed has reached Redis, at most so long."""

@@ -16,7 +16,7 @@ from taskq.cli.load_app import load_app
 from taskq.cli.options import app_argument
 from taskq.cli.session import Session
 from taskq.cli.setting_options import COMMON, WORKER, common_options, setting_options
-from taskq.settings import BY_NAME
+from taskq.setting import BY_NAME
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ

@@ -1,0 +1,82 @@
+"""Code in README and docs runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.conftest import Shell
+from tests.docs.pages import PAGES, ROOT, Block, blocks
+from tests.docs.world import World
+from tests.helpers import wait_until
+from tests.servers import Server
+
+ALL = list(blocks(*PAGES))
+MARKED = [block for block in ALL if block.mark == "run"]
+
+
+@pytest.mark.parametrize("block", MARKED, ids=lambda block: block.name)
+async def test_snippets_run_and_answer(
+    block: Block, world: World, shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / "snippet.py").write_text(block.code)
+    script = "python snippet.py" if block.language == "python" else block.code
+
+    ran = shell(script, id=world.job_id, worker=world.worker_id)
+
+    assert ran.returncode == 0, ran.stderr
+    assert not re.search("^(ERR|WRONGTYPE)", ran.stdout, re.M)
+    assert ran.stdout.strip(), "it says nothing"
+
+
+def test_marks_are_those_that_tests_know() -> None:
+    unknown = [
+        block.name
+        for block in ALL
+        if block.mark
+        and not re.fullmatch(r"run|not run: .+|run: as hello.py, beside a worker", block.mark)
+    ]
+
+    assert not unknown
+    assert len(MARKED) >= 6
+
+
+def test_the_example_of_the_readme_says_what_the_readme_says(
+    environment: dict[str, str], shell: Shell, tmp_path: Path, docs_server: Server
+) -> None:
+    readme = list(blocks(ROOT / "README.md"))
+    (example,) = (block for block in readme if block.mark.startswith("run: as hello.py"))
+    (session,) = (block for block in readme if block.language == "console")
+    commands = re.findall(r"^\$ (.+)$", session.code, re.M)
+    expected = "".join(re.findall(r"^(?!\$ ).*\n", session.code, re.M))
+    (tmp_path / "hello.py").write_text(example.code)
+    assert commands == ["taskq worker hello:app &", "python hello.py"]
+    assert len([line for line in example.code.splitlines() if line.strip()]) <= 10
+
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        worker = subprocess.Popen(
+            [Path(sys.executable).parent / "taskq", "worker", "hello:app"],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        client = docs_server.client()
+        wait_until(lambda: worker.poll() is not None or client.zcard("taskq:workers"))
+        assert worker.poll() is None, log.read_text()
+        ran = shell(commands[1])
+    finally:
+        worker.terminate()
+        worker.wait(30)
+        client.flushall()
+        client.close()
+
+    assert (ran.stdout, ran.returncode) == (expected, 0), ran.stderr + log.read_text()
+    assert worker.returncode == 0, log.read_text()

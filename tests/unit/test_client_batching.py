@@ -1,0 +1,209 @@
+"""How sends of one event-loop turn become script calls, seen from a store that only writes down what it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from taskq.client import Client, Limits
+from taskq.codec import Codec
+from taskq.commands import Call, NewJob
+from taskq.errors import JobConflict, QueueFull, StoreUnavailable
+
+
+class FakeStore:
+    """Answers enqueues as Redis would; `replies` are given first, errors among them are raised."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.plain: list[str] = []
+        self.all_or_none: list[int] = []
+        self.tries: set[int] = set()
+        self.replies: list[Any] = []
+        self.hold: asyncio.Event | None = None
+        self.together = 0
+        self.closed = False
+
+    def post(self, *_: object) -> None:
+        """There is no open connection here: the client must use `run`."""
+
+    async def run(self, call: Call[Any], *, tries: int = 1) -> Any:
+        self.tries.add(tries)
+        if not call.script:
+            self.plain.append(str(call.args[0]))
+            return call.parse(1)
+        args = list(call.args)
+        self.all_or_none.append(int(args[1]))
+        ids, position = [], 3
+        while position < len(args):
+            ids.append(str(args[position]))
+            position += 8 + 2 * int(args[position + 7])
+        self.batches.append(ids)
+        self.together += 1
+        if self.hold is not None:
+            await self.hold.wait()
+        reply: Any = self.replies.pop(0) if self.replies else [b"OK", b"1", len(ids)]
+        if isinstance(reply, Exception):
+            raise reply
+        return call.parse(reply)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore()
+
+
+@pytest.fixture
+def client(store: FakeStore) -> Client:
+    loose: Any = store
+    return Client(loose, Codec(), "test", Limits(1000, 1000, 1000))
+
+
+def jobs(count: int, prefix: str = "j") -> list[NewJob]:
+    return [NewJob(f"{prefix}{n}", "t", b"") for n in range(count)]
+
+
+async def test_sends_of_one_turn_travel_together_and_in_order(
+    client: Client, store: FakeStore
+) -> None:
+    known = await asyncio.gather(*(client.send("q", job) for job in jobs(5)))
+
+    assert store.batches == [["j0", "j1", "j2", "j3", "j4"]]
+    assert store.all_or_none == [0]
+    assert known == [False] * 5
+
+
+async def test_a_lone_send_leaves_in_its_own_turn(client: Client, store: FakeStore) -> None:
+    store.hold = asyncio.Event()
+    await_first = asyncio.ensure_future(client.send("q", jobs(1)[0]))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    second = asyncio.ensure_future(client.send("q", jobs(1, "k")[0]))
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+    # The second did not wait for the first one's reply.
+    assert store.batches == [["j0"], ["k0"]]
+    store.hold.set()
+    assert [await await_first, await second] == [False, False]
+
+
+async def test_more_than_200_of_a_turn_go_in_several_calls(
+    client: Client, store: FakeStore
+) -> None:
+    await asyncio.gather(*(client.send("q", job) for job in jobs(450)))
+
+    assert [len(batch) for batch in store.batches] == [200, 200, 50]
+    assert [job_id for batch in store.batches for job_id in batch] == [f"j{n}" for n in range(450)]
+
+
+async def test_each_queue_has_its_own_call_and_is_listed_once(
+    client: Client, store: FakeStore
+) -> None:
+    for _ in range(2):
+        await asyncio.gather(*(client.send(queue, jobs(1)[0]) for queue in ("a", "b", "a")))
+
+    assert sorted(len(batch) for batch in store.batches) == [1, 1, 2, 2]
+    assert store.plain.count("SADD") == 2
+
+
+async def test_duplicates_and_conflicts_reach_only_their_own_callers(
+    client: Client, store: FakeStore
+) -> None:
+    store.replies = [[b"OK", b"1", 1, b"j1", b"DUP", b"j2", b"CONFLICT"]]
+
+    fresh, known, conflict = await asyncio.gather(
+        *(client.send("q", job) for job in jobs(3)), return_exceptions=True
+    )
+
+    assert (fresh, known) == (False, True)
+    assert isinstance(conflict, JobConflict)
+    assert conflict.job_id == "j2"
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [([b"FULL", 10, 10], QueueFull), (StoreUnavailable("away"), StoreUnavailable)],
+)
+async def test_a_refusal_reaches_all_callers_of_its_call_and_the_next_call_goes_on(
+    client: Client, store: FakeStore, reply: Any, kind: type[Exception]
+) -> None:
+    store.replies = [reply]
+
+    refused = await asyncio.gather(
+        *(client.send("q", job) for job in jobs(3)), return_exceptions=True
+    )
+
+    assert [type(error) for error in refused] == [kind] * 3
+    assert await client.send("q", jobs(1)[0]) is False
+
+
+async def test_a_caller_that_gives_up_does_not_take_its_job_or_others_back(
+    client: Client, store: FakeStore
+) -> None:
+    store.hold = asyncio.Event()
+    first, second = (asyncio.ensure_future(client.send("q", job)) for job in jobs(2))
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+    first.cancel()
+    store.hold.set()
+
+    assert await second is False
+    assert store.batches == [["j0", "j1"]]
+
+
+async def test_many_at_once_are_all_or_none_by_200_and_a_few_calls_are_in_flight(
+    client: Client, store: FakeStore
+) -> None:
+    store.hold = asyncio.Event()
+    sending = asyncio.ensure_future(client.send_many("q", jobs(1500)))
+    for _ in range(6):
+        await asyncio.sleep(0)
+    in_flight = store.together
+    store.hold.set()
+
+    assert await sending == set()
+    assert in_flight == 4
+    assert [len(batch) for batch in store.batches] == [200] * 7 + [100]
+    assert set(store.all_or_none) == {1}
+
+
+async def test_a_refusal_stops_what_of_many_has_not_been_sent(
+    client: Client, store: FakeStore
+) -> None:
+    store.replies = [[b"CONFLICT", b"j7"]]
+
+    with pytest.raises(JobConflict):
+        await client.send_many("q", jobs(2000))
+
+    assert len(store.batches) == 4
+
+
+async def test_every_send_may_be_repeated(client: Client, store: FakeStore) -> None:
+    await client.send("q", jobs(1)[0])
+    await client.send_many("q", jobs(3))
+
+    assert min(store.tries) > 1
+
+
+async def test_closing_waits_for_what_is_on_its_way(client: Client, store: FakeStore) -> None:
+    store.hold = asyncio.Event()
+    sending = asyncio.ensure_future(client.send("q", jobs(1)[0]))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    closing = asyncio.ensure_future(client.close())
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert not store.closed
+
+    store.hold.set()
+    await closing
+
+    assert store.closed
+    assert await sending is False
