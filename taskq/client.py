@@ -211,7 +211,9 @@ class Client:
                 future.set_result(outcome)
 
     def _look_again(self, queue: str) -> None:
-        """The subscription broke: what ended meanwhile was not heard, so all waiters ask once more."""
+        """The subscription broke: what ended meanwhile was not heard, so all waiters ask once
+        more.
+        """
         for (its_queue, _), futures in self._waiting.items():
             for future in futures if its_queue == queue else ():
                 if not future.done():

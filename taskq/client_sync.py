@@ -80,7 +80,9 @@ class SyncClient:
             except StoreUnavailable:
                 if end is not None and time.monotonic() >= end:
                     raise
-                time.sleep(min(0.5, LOOK_AGAIN if end is None else max(0.0, end - time.monotonic())))
+                time.sleep(
+                    min(0.5, LOOK_AGAIN if end is None else max(0.0, end - time.monotonic()))
+                )
                 continue
             if isinstance(heard, Outcome):
                 return heard

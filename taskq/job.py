@@ -1,4 +1,5 @@
-"""What a job is, as plain values: ids, states, and what can be read of one. No I/O, no Redis names.
+"""What a job is, as plain values: ids, states, and what can be read of one. No I/O, no Redis
+names.
 """
 
 from __future__ import annotations

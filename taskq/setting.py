@@ -162,7 +162,7 @@ SETTINGS: tuple[Setting, ...] = (
     _count("max_crashes", 3, 1, 1000, "The lost worker that makes a job dead", group="health"),
     _span(
         "block",
-        5.0,
+        10.0,
         0.1,
         59.0,
         "Longest sleep of an idle worker before it looks by itself",

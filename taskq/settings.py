@@ -36,7 +36,7 @@ class Settings:
     heartbeat_ttl: float = 6.0
     grace: float = 2.5
     max_crashes: int = 3
-    block: float = 5.0
+    block: float = 10.0
     max_jobs: int = 1_000_000
     max_payload: int = 1_048_576
     max_result: int = 1_048_576
@@ -57,7 +57,7 @@ class Settings:
         if self.heartbeat_ttl < 3 * self.heartbeat:
             raise ConfigError(
                 f"heartbeat_ttl={self.heartbeat_ttl:g} is less than"
-                f" 3 x heartbeat={self.heartbeat:g}: two lost beats must not make a worker a suspect"
+                f" 3 x heartbeat={self.heartbeat:g}: two lost beats must not make a suspect"
             )
         if self.grace <= self.heartbeat:
             raise ConfigError(

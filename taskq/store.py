@@ -63,7 +63,9 @@ class Store:
         )
 
     async def connect(self) -> Wire:
-        """The shared connection, opened when needed. Callers that come at once share one attempt."""
+        """The shared connection, opened when needed. Callers that come at once share one
+        attempt.
+        """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._wire, self._opening = loop, None, None

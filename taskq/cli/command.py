@@ -1,4 +1,6 @@
-"""click's Command and Group with what every taskq command has: examples, sections of options, lazy sub-commands."""
+"""click's Command and Group with what every taskq command has: examples, sections of options, lazy
+sub-commands.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,8 @@ def write_examples(formatter: click.HelpFormatter, examples: Sequence[tuple[str,
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called: `lazy` is name -> (module, short help).
+    """A group whose commands are imported when they are called: `lazy` is name -> (module, short
+    help).
 
     A module's command is its attribute `command`. Only the short help is needed to list them.
     """

@@ -1,4 +1,6 @@
-"""What `taskq doctor` looks at: one small check after the other, each an ok, a warning or a failure with its remedy."""
+"""What `taskq doctor` looks at: one small check after the other, each an ok, a warning or a failure
+with its remedy.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Kinds of words on the command line: names, time spans, Redis URLs. Bad ones end with exit code 2."""
+"""Kinds of words on the command line: names, time spans, Redis URLs. Bad ones end with exit
+code 2.
+"""
 
 from __future__ import annotations
 

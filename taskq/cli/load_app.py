@@ -1,4 +1,6 @@
-"""Finds the app (or task) that `module:attr` means, and says in one line why it cannot. Exit code 2."""
+"""Finds the app (or task) that `module:attr` means, and says in one line why it cannot. Exit code
+2.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def load_app(spec: str) -> TaskQ:
-    """The TaskQ that `module:attr` names; without `:attr`, the module's only one, or the one named `app`."""
+    """The TaskQ that `module:attr` names; without `:attr`, the module's only one, or the one named
+    `app`.
+    """
     from taskq.app import TaskQ
 
     module, attribute = _load(spec)

@@ -1,4 +1,6 @@
-"""`taskq`: the root of the command line. Imports only what `taskq --help` needs; commands come when called."""
+"""`taskq`: the root of the command line. Imports only what `taskq --help` needs; commands come when
+called.
+"""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ def run_worker(
     loop: str,
     parent_pipe: int | None = None,
 ) -> int:
-    """Work until told to stop: 0 after a drain, 128 + signal when hurried. May end the process itself.
+    """Work until told to stop: 0 after a drain, 128 + signal when hurried. May end the process
+    itself.
 
     Raises what Worker.run raises.
     """
@@ -82,7 +83,9 @@ def run_worker(
 
 
 def stuck_threads(worker: Worker) -> list[threading.Thread]:
-    """Threads whose task was given up, or given back, and that are still at it; Python would wait for them."""
+    """Threads whose task was given up, or given back, and that are still at it; Python would wait
+    for them.
+    """
     found: list[threading.Thread] = []
     for thread in threading.enumerate():
         if thread.name.startswith("taskq-task") and thread.is_alive():

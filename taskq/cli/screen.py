@@ -1,4 +1,6 @@
-"""How data reaches stdout: JSON, or aligned columns. Everything foreign is escaped; colour only on a terminal."""
+"""How data reaches stdout: JSON, or aligned columns. Everything foreign is escaped; colour only on
+a terminal.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def print_json(value: object) -> None:
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> None:
-    """Aligned columns under capital titles; a title that begins with '>' is aligned to the right. Nothing is cut."""
+    """Aligned columns under capital titles; a title that begins with '>' is aligned to the right.
+    Nothing is cut.
+    """
     names = [title.removeprefix(">").upper() for title in titles]
     right = [title.startswith(">") for title in titles]
     safe = [
@@ -75,7 +79,9 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> None:
 
 
 def span(seconds: float | None) -> str:
-    """A time span in one or two units: `350 ms`, `12.3 s`, `4 min 10 s`, `3 h 5 min`, `2 d 4 h`; `-` for none."""
+    """A time span in one or two units: `350 ms`, `12.3 s`, `4 min 10 s`, `3 h 5 min`, `2 d 4 h`;
+    `-` for none.
+    """
     if seconds is None:
         return "-"
     if seconds < 1:

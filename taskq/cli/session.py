@@ -1,4 +1,6 @@
-"""What one command run knows: options given, the settings in force, where Redis is. Doors to Redis for commands."""
+"""What one command run knows: options given, the settings in force, where Redis is. Doors to Redis
+for commands.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Session:
 
     @property
     def found(self) -> Resolved:
-        """Where Redis is and how it was found; may start the embedded server, and then says so once."""
+        """Where Redis is and how it was found; may start the embedded server, and then says so
+        once.
+        """
         if self._found is None:
             from taskq import embedded
             from taskq.address import resolve
@@ -71,7 +75,9 @@ class Session:
         return with_tls(self.found.address, self.settings)
 
     def adopt(self, app: TaskQ) -> None:
-        """Use an app's settings with the options given on top, and let the app use the same Redis."""
+        """Use an app's settings with the options given on top, and let the app use the same
+        Redis.
+        """
         self._settings = app.settings.replace(**self.given)
         if self._settings.redis_url is None:
             self._settings = self._settings.replace(redis_url=self.found.address.url())

@@ -1,4 +1,6 @@
-"""Command-line options made from the settings table: what is given wins over environment and file."""
+"""Command-line options made from the settings table: what is given wins over environment and
+file.
+"""
 
 from __future__ import annotations
 

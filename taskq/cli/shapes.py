@@ -1,6 +1,8 @@
-"""The JSON that `--json` prints: one function a thing. Stable: fields are added, never renamed or removed.
+"""The JSON that `--json` prints: one function a thing. Stable: fields are added, never renamed or
+removed.
 
-Times are ISO 8601 in UTC (`..._at`), spans are seconds (`..._seconds`), sizes bytes; what is not there is null.
+Times are ISO 8601 in UTC (`..._at`), spans are seconds (`..._seconds`), sizes bytes; what is not
+there is null.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ def _time(when: datetime | None) -> str | None:
 
 
 def queue(view: QueueView, workers: Sequence[WorkerView]) -> Shape:
-    """`ready scheduled retry running dead done` count jobs; `workers` those alive that serve the queue."""
+    """`ready scheduled retry running dead done` count jobs; `workers` those alive that serve the
+    queue.
+    """
     return {
         "queue": view.name,
         **{
@@ -41,7 +45,9 @@ def queue(view: QueueView, workers: Sequence[WorkerView]) -> Shape:
 
 
 def queue_details(view: QueueView, workers: Sequence[WorkerView]) -> Shape:
-    """As `queue`, and its settings, classes, holders (workers that hold or may hold jobs) and counters."""
+    """As `queue`, and its settings, classes, holders (workers that hold or may hold jobs) and
+    counters.
+    """
     return {
         **queue(view, workers),
         "policy": view.policy,
@@ -57,7 +63,9 @@ def queue_details(view: QueueView, workers: Sequence[WorkerView]) -> Shape:
 
 
 def worker(view: WorkerView) -> Shape:
-    """`cpu` is percent of one core, `rss` bytes; `health` is `ok`, or `silent` without a heartbeat."""
+    """`cpu` is percent of one core, `rss` bytes; `health` is `ok`, or `silent` without a
+    heartbeat.
+    """
     return {
         "worker": view.id,
         "host": view.host,
@@ -131,7 +139,9 @@ def peeked_job(entry: Entry, place: int, policy: str) -> Shape:
 
 
 def job_details(info: JobInfo, codec: Codec) -> Shape:
-    """As `job`, and `args`, `kwargs`, `result` (null when they cannot be decoded here), `traceback`, `token`, `headers`."""
+    """As `job`, and `args`, `kwargs`, `result` (null when they cannot be decoded here),
+    `traceback`, `token`, `headers`.
+    """
     args, kwargs, problem = arguments(info, codec)
     return {
         **job(info),

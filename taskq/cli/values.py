@@ -1,4 +1,6 @@
-"""JSON on the command line: arguments given as JSON or text, and results and payloads shown as JSON."""
+"""JSON on the command line: arguments given as JSON or text, and results and payloads shown as
+JSON.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def _parse(text: str) -> Any:
 
 
 def argument(text: str) -> Any:
-    """A task's argument: JSON, or the text itself. What begins like a JSON list, object or string must be one."""
+    """A task's argument: JSON, or the text itself. What begins like a JSON list, object or string
+    must be one.
+    """
     try:
         return _parse(text)
     except (ValueError, RecursionError) as error:
@@ -60,7 +64,9 @@ def _why(error: Exception) -> str:
 
 
 def jsonable(value: object) -> Any:
-    """A value as JSON can have it: times ISO 8601, spans in seconds, bytes as text or base64, sets as lists."""
+    """A value as JSON can have it: times ISO 8601, spans in seconds, bytes as text or base64, sets
+    as lists.
+    """
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):

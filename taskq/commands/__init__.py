@@ -5,7 +5,16 @@ Pure: no I/O, so the async and the sync store share it. One function per script,
 """
 
 from taskq.commands.call import BATCH, Call, Word, check_reply, plain, text
-from taskq.commands.health import Beat, Reaped, heartbeat, leave_roster, reap, retire, roster
+from taskq.commands.health import (
+    Beat,
+    Reaped,
+    heartbeat,
+    leave_roster,
+    reap,
+    retire,
+    roster,
+    trim_roster,
+)
 from taskq.commands.operate import (
     QueueStats,
     configure,
@@ -84,5 +93,6 @@ __all__ = [
     "roster",
     "stats",
     "text",
+    "trim_roster",
     "watch",
 ]

@@ -107,8 +107,13 @@ def roster(
         plain("HSET", key, *words, "beat_ms", now_ms, parse=int),
         plain("PEXPIRE", key, life_ms, parse=int),
         plain("ZADD", keys.workers, now_ms, worker, parse=int),
-        plain("ZREMRANGEBYSCORE", keys.workers, "-inf", now_ms - 86_400_000, parse=int),
     ]
+
+
+def trim_roster(keys: SharedKeys) -> Call[int]:
+    """Forget workers that have told nothing for a day."""
+    oldest = time.time_ns() // 1_000_000 - 86_400_000
+    return plain("ZREMRANGEBYSCORE", keys.workers, "-inf", oldest, parse=int)
 
 
 def leave_roster(keys: SharedKeys, worker: str) -> list[Call[Any]]:

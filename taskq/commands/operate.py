@@ -22,7 +22,8 @@ class QueueStats(NamedTuple):
 
 
 def revive(keys: QueueKeys, ids: Sequence[str]) -> Call[dict[str, str]]:
-    """Bring up to 200 dead, expired or cancelled jobs back. Per id: READY, NOT_FOUND or its state.
+    """Bring up to 200 dead, expired or cancelled jobs back. Per id: READY, NOT_FOUND or its
+    state.
     """
     return Call(
         "revive",

@@ -18,8 +18,8 @@ from taskq.worker.identity import Identity, Load
 
 log = logging.getLogger("taskq.heart")
 
-#: The roster is told at every so many beats.
-ROSTER_EVERY = 3
+#: The roster is told at every so many beats: an idle worker should send little.
+ROSTER_EVERY = 5
 
 
 class Heart:
@@ -94,7 +94,7 @@ class Heart:
                 self._failing = True
 
     def beat(self) -> None:
-        """One beat for every queue; the roster at every third."""
+        """One beat for every queue; the roster at every fifth."""
         ttl_ms = round(self._settings.heartbeat_ttl * 1000)
         for keys in self._queues:
             beat = self._store.run(commands.heartbeat(keys, self._worker, ttl_ms=ttl_ms))

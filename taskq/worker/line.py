@@ -53,9 +53,7 @@ class Line:
     @property
     def owes(self) -> bool:
         """True while something is to be reported, or is on its way."""
-        return bool(
-            self.flying or self.acks or self.failures or self.released or self.cancelled
-        )
+        return bool(self.flying or self.acks or self.failures or self.released or self.cancelled)
 
     def unreported(self) -> set[str]:
         """Ids whose end is known here but may not be known to Redis."""

@@ -42,7 +42,9 @@ class DeadlinePassed(Exception):
 
 
 class RemoteError(Exception):
-    """An error in another process, as text: `line` "Type: message", `names` of its class and bases."""
+    """An error in another process, as text: `line` "Type: message", `names` of its class and
+    bases.
+    """
 
     def __init__(self, line: str, traceback: str, names: Sequence[str]) -> None:
         super().__init__(line)
@@ -94,7 +96,9 @@ def failure_of(
     now_ms: int,
     draw: Callable[[], float] = random.random,
 ) -> Failure:
-    """The report for a run that ended in `error`: tried again after a while, or given up, and why."""
+    """The report for a run that ended in `error`: tried again after a while, or given up, and
+    why.
+    """
     attempt = (job.number(b"attempt") or 0) + 1
     deadline = job.number(b"deadline_ms")
     after, reason = _decide(error, attempt, rule, draw)

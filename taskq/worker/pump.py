@@ -328,7 +328,9 @@ class Pump:
             timer.cancel()
 
     async def _listen(self) -> None:
-        """Block on the wake lists, once. Woken while there is no free slot, it passes the news on."""
+        """Block on the wake lists, once. Woken while there is no free slot, it passes the news
+        on.
+        """
         try:
             woken = await self._store.wait_for_wake(list(self._by_wake), self._settings.block)
         except StoreError:

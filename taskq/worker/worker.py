@@ -27,6 +27,8 @@ log = logging.getLogger("taskq.worker")
 
 #: What cancelled coroutines get to end when the worker leaves, s.
 LAST_MOMENT = 2.0
+#: Passes of the reaper between two looks for classes with jobs we can run.
+CLASSES_EVERY = 3
 #: How often runs are looked at for timeouts, s.
 SWEEP = 0.1
 
@@ -165,6 +167,7 @@ class Worker:
     async def _announce(self) -> None:
         """List the queues, write their settings, and find classes with jobs for our tasks."""
         shared = SharedKeys(self.settings.namespace)
+        await self.store.run(commands.trim_roster(shared), tries=3)
         for line in self.lines:
             await self.store.run(
                 commands.plain("SADD", shared.queues, line.queue, parse=int), tries=3
@@ -288,13 +291,16 @@ class Worker:
         """
         settings = self.settings
         wait = settings.heartbeat / 2
+        passes = 0
         while True:
             await asyncio.sleep(wait)
             try:
                 reaped = await self.store.run(self._reap_call(line))
                 self._note_reaped(reaped)
                 wait = max(0.05, reaped.wait_ms / 1000)
-                await self._find_classes(line)
+                if passes % CLASSES_EVERY == 0:
+                    await self._find_classes(line)
+                passes += 1
             except StoreError as error:
                 log.debug("upkeep of %s: %s", line.queue, error)
                 wait = settings.heartbeat

@@ -1,4 +1,6 @@
-"""How sends of one event-loop turn become script calls, seen from a store that only writes down what it is asked."""
+"""How sends of one event-loop turn become script calls, seen from a store that only writes down
+what it is asked.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Tasks and calls without a server: what a signature takes, where the context goes, which executor fits."""
+"""Tasks and calls without a server: what a signature takes, where the context goes, which executor
+fits.
+"""
 
 from __future__ import annotations
 

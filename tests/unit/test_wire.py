@@ -1,4 +1,6 @@
-"""The connection itself, against a scripted server: order, batching, silence, broken bytes, the greeting."""
+"""The connection itself, against a scripted server: order, batching, silence, broken bytes, the
+greeting.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +140,9 @@ async def test_a_broken_connection_fails_its_calls_and_tells_its_listener() -> N
         assert told == [True]
 
 
-@pytest.mark.parametrize("noise", [b"HTTP/1.1 400 Bad\r\n", b"+OK\r\n+unasked\r\n", b"\x15\x03\x01"])
+@pytest.mark.parametrize(
+    "noise", [b"HTTP/1.1 400 Bad\r\n", b"+OK\r\n+unasked\r\n", b"\x15\x03\x01"]
+)
 async def test_bytes_that_are_no_redis_close_the_connection(noise: bytes) -> None:
     async with connected() as (wire, peer):
         call = wire.send(("A",))
@@ -205,7 +209,7 @@ async def test_the_greeting_logs_in_names_itself_and_chooses_the_database(
 
     assert isinstance(outcome, Wire)
     words = sent.split(b"\r\n")[2::2]
-    assert b"HELLO 2 AUTH u secret SETNAME me".split() == words[: 7]
+    assert b"HELLO 2 AUTH u secret SETNAME me".split() == words[:7]
     assert sent.endswith(b"*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n")
 
 

@@ -24,9 +24,11 @@ _EXAMPLES = (
     ("taskq check shop.tasks:app --json", "for programs"),
 )
 _NOTES = """
-Connects to nothing. Exit code 2: it cannot be imported or is no app; 78: a task, queue or setting is wrong.
+Connects to nothing. Exit code 2: it cannot be imported or is no app; 78: a task, queue or setting
+is wrong.
 
---json prints {app, tasks [{name, executor, queue, signature, function, defaults {...}}], queues [{queue, ...}]}.
+--json prints {app, tasks [{name, executor, queue, signature, function, defaults {...}}], queues
+[{queue, ...}]}.
 """
 
 

@@ -21,7 +21,8 @@ _EXAMPLES = (
 @common_options()
 @click.pass_obj
 def command(session: Session, kill: bool, limit: int | None) -> int:
-    """Measure Python's standard library through a queue of its own: a private server, two workers, a producer.
+    """Measure Python's standard library through a queue of its own: a private server, two workers,
+    a producer.
 
     Leaves nothing behind, and fails unless every figure equals the one computed without a queue.
     """

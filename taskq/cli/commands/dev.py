@@ -18,7 +18,8 @@ _EXAMPLES = (
     ("taskq dev shop.tasks:app -c 1", "one job at a time"),
 )
 _NOTES = """
-Uses the Redis that is configured, else one on 127.0.0.1:6379, else the embedded server, which stays up (`taskq embedded stop` ends it). Reloading needs watchfiles: pip install 'taskq-redis[reload]'.
+Uses the Redis that is configured, else one on 127.0.0.1:6379, else the embedded server, which stays
+up (`taskq embedded stop` ends it). Reloading needs watchfiles: pip install 'taskq-redis[reload]'.
 """
 
 
@@ -28,7 +29,9 @@ Uses the Redis that is configured, else one on 127.0.0.1:6379, else the embedded
 @common_options()
 @click.pass_obj
 def command(session: Session, app: str) -> int:
-    """Run APP (module:attr) with a server, one worker, and a restart whenever a .py file changes."""
+    """Run APP (module:attr) with a server, one worker, and a restart whenever a .py file
+    changes.
+    """
     from taskq.worker.reload import can_reload
 
     session.set_up_logs()

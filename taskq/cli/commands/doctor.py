@@ -21,7 +21,8 @@ _EXAMPLES = (
     ("taskq doctor --json", "for programs and monitoring"),
 )
 _NOTES = """
-Each line is ok, warn or fail, and what to do. Exit code 0: no fail; 1: some; 69: Redis cannot be reached.
+Each line is ok, warn or fail, and what to do. Exit code 0: no fail; 1: some; 69: Redis cannot be
+reached.
 
 --json prints {ok, checks [{name, level, text, remedy}]}; remedy is null when all is well.
 """
@@ -33,7 +34,9 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @common_options()
 @click.pass_obj
 def command(session: Session, as_json: bool) -> int:
-    """Check reach, latency, version, memory policy, persistence, scripts, clock, queues and workers."""
+    """Check reach, latency, version, memory policy, persistence, scripts, clock, queues and
+    workers.
+    """
     from taskq.cli.diagnosis import Check, diagnose
 
     code = exits.OK

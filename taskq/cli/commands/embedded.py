@@ -21,7 +21,9 @@ _EXAMPLES = (
 @click.group(cls=LazyGroup, examples=_EXAMPLES)
 @common_options()
 def command() -> None:
-    """The private server that is used when no Redis is configured. It stays up until it is stopped."""
+    """The private server that is used when no Redis is configured. It stays up until it is
+    stopped.
+    """
 
 
 @command.command(

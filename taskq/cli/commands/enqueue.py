@@ -30,7 +30,9 @@ _EXAMPLES = (
 _NOTES = """
 TASK is a task's name, or module:task to use its code: its signature, queue and other defaults.
 
-Each ARG is JSON: 640, true, null, '"text"', '[1, 2]', '{"a": 1}'. One that is not valid JSON is sent as text, unless it begins like a list, an object or a string. After -- arguments may begin with a dash.
+Each ARG is JSON: 640, true, null, '"text"', '[1, 2]', '{"a": 1}'. One that is not valid JSON is
+sent as text, unless it begins like a list, an object or a string. After -- arguments may begin with
+a dash.
 
 Prints the job's id; with --wait its result as JSON, or its error on stderr with exit code 1.
 """

@@ -315,7 +315,9 @@ def _done(keys: QueueKeys, job_id: str, word: str, good: str, words: str, verb: 
 
 
 def _each(session: Session, ids: Sequence[str], queue: str | None, one: Action) -> None:
-    """Do it to every job; those that cannot are named on stderr, and the first's exit code is the command's."""
+    """Do it to every job; those that cannot are named on stderr, and the first's exit code is the
+    command's.
+    """
     problems: list[TaskqError] = []
 
     async def work(store: Store) -> None:

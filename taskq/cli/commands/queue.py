@@ -222,16 +222,17 @@ def purge(session: Session, queue: str, state: str, yes: bool) -> None:
             )
         if not click.confirm(f"Remove {count} {state} jobs of queue {queue} for good?", err=True):
             raise exits.Stop("nothing removed", exits.REFUSED)
+    keys = _keys(session, queue)
     indexes = [state]
     if state == "ready":
-        indexes += [f"ready:{name}" for name in view.classes]
+        indexes += [keys.ready_of(name).removeprefix(keys.prefix) for name in view.classes]
 
     async def work(store: Store) -> int:
         removed = 0
         for index in indexes:
             left = 1
             while left:
-                gone, left = await store.run(commands.purge(_keys(session, queue), index), tries=3)
+                gone, left = await store.run(commands.purge(keys, index), tries=3)
                 removed += gone
         return removed
 

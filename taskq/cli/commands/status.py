@@ -20,7 +20,8 @@ _EXAMPLES = (
     ("taskq status --namespace staging", "of another namespace"),
 )
 _NOTES = """
---json prints redis {url, source}, queues [...], workers [...] and unserved [{queue, class, jobs, advice}]; queues are as in `taskq queue ls --json`, workers as in `taskq workers --json`.
+--json prints redis {url, source}, queues [...], workers [...] and unserved [{queue, class, jobs,
+advice}]; queues are as in `taskq queue ls --json`, workers as in `taskq workers --json`.
 """
 
 
@@ -29,7 +30,9 @@ _NOTES = """
 @common_options()
 @click.pass_obj
 def command(session: Session, as_json: bool) -> None:
-    """One screen: where Redis is, what is in the queues, who works, and jobs that nobody alive can run."""
+    """One screen: where Redis is, what is in the queues, who works, and jobs that nobody alive can
+    run.
+    """
 
     async def look(inspector: Inspector) -> tuple[list[QueueView], list[WorkerView]]:
         return await inspector.queues(), await inspector.workers()

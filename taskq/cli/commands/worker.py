@@ -30,9 +30,11 @@ _EXAMPLES = (
     ("taskq worker shop.tasks:app --reload", "start again when a .py file changes"),
 )
 _NOTES = """
-Ctrl+C or SIGTERM drains: running jobs may end, at most --drain seconds; the rest is given back without a penalty, exit code 0. A second one stops at once.
+Ctrl+C or SIGTERM drains: running jobs may end, at most --drain seconds; the rest is given back
+without a penalty, exit code 0. A second one stops at once.
 
-With several processes, one that dies is started again after a pause that grows to 30 s; when the parent dies its children drain and end.
+With several processes, one that dies is started again after a pause that grows to 30 s; when the
+parent dies its children drain and end.
 """
 
 
@@ -160,7 +162,9 @@ def supervise(
     burst: bool = False,
     reload: bool = False,
 ) -> int:
-    """Run `count` child processes of this command. The URL travels in the environment: it may hold a password."""
+    """Run `count` child processes of this command. The URL travels in the environment: it may hold
+    a password.
+    """
     from taskq.worker.reload import check_reload
     from taskq.worker.supervisor import Supervisor
 

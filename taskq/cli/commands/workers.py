@@ -17,9 +17,11 @@ _EXAMPLES = (
     ("taskq workers --namespace staging", "of another namespace"),
 )
 _NOTES = """
-A worker tells about itself every few seconds; HEALTH is its own word, or silent when no queue has its heartbeat. One that crashed is gone from the list after about 20 s.
+A worker tells about itself every few seconds; HEALTH is its own word, or silent when no queue has
+its heartbeat. One that crashed is gone from the list after about 20 s.
 
---json prints a list of {worker, host, pid, queues, tasks, running, concurrency, process_slots, done, failed, cpu, rss, loop_lag_seconds, beat_age_seconds, started_at, python, alive, health}.
+--json prints a list of {worker, host, pid, queues, tasks, running, concurrency, process_slots,
+done, failed, cpu, rss, loop_lag_seconds, beat_age_seconds, started_at, python, alive, health}.
 """
 
 
