@@ -36,7 +36,7 @@ local us = now_us()
 local now = math.floor(us / 1000)
 local due = next_due(scheduled, retry, now)
 local lapsed, paused = redis.call('EXISTS', alive) == 0, redis.call('HGET', meta, 'paused')
-local odd, ends, ids = {}, {}, {}
+local odd, ends, ids, seen = {}, {}, {}, {}
 for position = 7, 3 + 4 * acks, 4 do
   local id, token = ARGV[position], ARGV[position + 1]
   local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'waiters')
@@ -44,11 +44,12 @@ for position = 7, 3 + 4 * acks, 4 do
     odd[#odd + 1], odd[#odd + 2] = id, 'GONE'
   elseif job[2] ~= token or job[3] ~= worker then
     odd[#odd + 1], odd[#odd + 2] = id, 'STALE'
-  elseif job[1] == 'running' then
+  elseif job[1] == 'running' and not seen[id] then
+    seen[id] = true
     ends[#ends + 1] = { id, position, job[4] }
     ids[#ids + 1] = id
   else
-    odd[#odd + 1], odd[#odd + 2] = id, job[1] == 'completed' and 'ALREADY' or 'STALE'
+    odd[#odd + 1], odd[#odd + 2] = id, (seen[id] or job[1] == 'completed') and 'ALREADY' or 'STALE'
   end
 end
 

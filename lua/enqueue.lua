@@ -85,13 +85,13 @@ for _, start in ipairs(fresh) do
   redis.call('HSET', job_prefix .. id, 'state', state, 'task', ARGV[start + 1], 'payload', ARGV[start + 2],
     'enqueued_ms', started, unpack(fields))
 end
+for class in pairs(served) do
+  if class ~= '' then redis.call('SADD', classes, class) end
+end
 local entered = 0
 for class, ranks in pairs(by_class) do
   local key = ready
-  if class ~= '' then
-    key = ready .. ':' .. class
-    redis.call('SADD', classes, class)
-  end
+  if class ~= '' then key = ready .. ':' .. class end
   redis.call('ZADD', key, unpack(ranks))
   entered = entered + #ranks / 2
 end

@@ -26,7 +26,7 @@ local dead_keep_ms, dead_max, keep_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), to
 
 expect({ running, retry, dead, done }, stats, wake)
 local now = math.floor(now_us() / 1000)
-local words, ends, ids = {}, {}, {}
+local words, ends, ids, seen = {}, {}, {}, {}
 for position = 6, #ARGV, 6 do
   local id, token, after = ARGV[position], ARGV[position + 1], ARGV[position + 2]
   local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'attempt', 'cancel', 'waiters')
@@ -34,11 +34,12 @@ for position = 6, #ARGV, 6 do
   if not job then
     word = 'GONE'
   elseif job[2] == token and job[3] == worker then
-    if job[1] == 'running' then
+    if job[1] == 'running' and not seen[id] then
+      seen[id] = true
       word = job[5] and 'CANCELLED' or after ~= '' and 'RETRY' or 'DEAD'
       ends[#ends + 1] = { id, position, word, (tonumber(job[4]) or 0) + 1, job[6] }
       ids[#ids + 1] = id
-    elseif job[1] == 'retry' or job[1] == 'dead' or job[1] == 'cancelled' then
+    elseif seen[id] or job[1] == 'retry' or job[1] == 'dead' or job[1] == 'cancelled' then
       word = 'ALREADY'
     end
   end

@@ -24,14 +24,15 @@ local job_prefix, worker, keep_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 expect({ running, ready, done }, stats, wake)
 redis.call('SCARD', classes)
 local now = math.floor(now_us() / 1000)
-local words, held = {}, {}
+local words, held, seen = {}, {}, {}
 for position = 4, #ARGV, 3 do
   local id, token = ARGV[position], ARGV[position + 1]
   local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'rank', 'cancel', 'waiters')
   local word = 'STALE'
   if not job then
     word = 'GONE'
-  elseif job[1] == 'running' and job[2] == token and job[3] == worker then
+  elseif job[1] == 'running' and job[2] == token and job[3] == worker and not seen[id] then
+    seen[id] = true
     word = job[5] and 'CANCELLED' or 'READY'
     if ARGV[position + 2] ~= '' then redis.call('ZCARD', ready .. ':' .. ARGV[position + 2]) end
     held[#held + 1] = { id, word, tonumber(job[4]) or 0, ARGV[position + 2], job[6] }

