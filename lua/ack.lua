@@ -86,6 +86,6 @@ for i = 9, #KEYS do
   ready_keys[i - 8] = KEYS[i]
   limits[i - 8] = tonumber(ARGV[i - 2 + 4 * acks])
 end
-local jobs, more = take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
-if more then wake_up(wake, 1) end
+local jobs, more, pass_on = take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
+if pass_on then wake_up(wake, 1) end
 return { 'OK', text(now), due, more and 1 or 0, odd, unpack(jobs) }

@@ -46,6 +46,6 @@ if limit == 0 then
   if redis.call('ZCARD', KEYS[9]) > 0 then wake_up(wake, 1) end
   return { 'OK', text(now), due, 0 }
 end
-local jobs, more = take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
-if more then wake_up(wake, 1) end
+local jobs, more, pass_on = take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
+if pass_on then wake_up(wake, 1) end
 return { 'OK', text(now), due, more and 1 or 0, unpack(jobs) }

@@ -10,22 +10,26 @@
 -- {"OK", removed, left}
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: allow-oom
--- @include now_us expect read_job count announce
+-- @include now_us text expect read_job count announce
 local index, stats = KEYS[1], KEYS[2]
 local job_prefix, limit = ARGV[1], tonumber(ARGV[2])
 
 expect({ index }, stats)
 local now = math.floor(now_us() / 1000)
-local ids = redis.call('ZRANGE', index, 0, limit - 1)
-local waiting = {}
-for i, id in ipairs(ids) do
-  local job = read_job(job_prefix .. id, 'state', 'waiters')
-  waiting[i] = { job and job[1] ~= 'running', job and job[2] } -- a running job listed here by mistake is left alone
+local home = string.match(index, '}:(%a+)')
+local listed = redis.call('ZRANGE', index, 0, limit - 1, 'WITHSCORES')
+local ids, owned = {}, {}
+for i = 1, #listed, 2 do
+  local id, score = listed[i], text(tonumber(listed[i + 1]))
+  local job = read_job(job_prefix .. id, 'state', 'ended_ms', 'waiters')
+  ids[#ids + 1] = id
+  -- Listed here by mistake, or its record ran out and the id was used again since: then only the entry goes.
+  if job and (job[1] == home or job[2] == score) then owned[#owned + 1] = { id, job[3] } end
 end
 
-for i, id in ipairs(ids) do
-  if waiting[i][1] then redis.call('UNLINK', job_prefix .. id) end
-  if waiting[i][2] then announce(waiting[i][2], id, 'purged', '') end
+for _, job in ipairs(owned) do
+  redis.call('UNLINK', job_prefix .. job[1])
+  if job[2] then announce(job[2], job[1], 'purged', '') end
 end
 if #ids > 0 then redis.call('ZREM', index, unpack(ids)) end
 count(stats, now, 'purged', #ids)

@@ -2,6 +2,8 @@
 -- Why: a missing heartbeat alone proves nothing: after a pause or restart of the server every heartbeat is gone. So a
 --   silent worker is first a suspect and only dead after `grace` more, and when no pass was made for a while (the server
 --   was away) suspicion starts anew. A lost worker is a crash of its jobs, counted apart from attempts: the third is dead.
+--   Which of its jobs killed it nobody knows, so one crash before the last a job goes to the class `fragile`, of which a
+--   worker runs one at a time: the killer dies alone, its neighbours live.
 -- KEYS
 -- 1 holders   taskq:{q}:holders   set   workers that may hold jobs
 -- 2 suspects  taskq:{q}:suspects  hash  worker -> ms since when it has been silent
@@ -11,6 +13,7 @@
 -- 6 done      taskq:{q}:done      zset  id by end ms, for cancelled jobs
 -- 7 wake      taskq:{q}:wake      list  wake tokens
 -- 8 stats     taskq:{q}:stats     hash  counters
+-- 9 classes   taskq:{q}:classes   set   classes that have been given jobs
 -- ARGV
 -- 1 job_prefix      text   taskq:{q}:job:
 -- 2 alive_prefix    text   taskq:{q}:alive:
@@ -29,12 +32,13 @@
 -- Flags: allow-oom
 -- @include now_us text expect read_job count announce last_until finish trim wake_up
 local holders, suspects, meta, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local dead, done, wake, stats = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local dead, done, wake, stats, classes = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local job_prefix, alive_prefix, running_prefix, cancels_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local every_ms, grace_ms, max_crashes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local dead_keep_ms, dead_max, keep_ms, limit = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 
-expect({ ready, dead, done }, stats, wake)
+expect({ ready, ready .. ':fragile', dead, done }, stats, wake)
+redis.call('SCARD', classes)
 local now = math.floor(now_us() / 1000)
 local last = tonumber(redis.call('HGET', meta, 'reaped_ms'))
 if last and now >= last and now - last < every_ms then return { 'OK', text(now), every_ms - (now - last) } end
@@ -87,8 +91,14 @@ for _, move in ipairs(moves) do
   redis.call('ZREM', running_prefix .. worker, id)
   if word == 'READY' then
     local target = ready
-    if job[5] then target = ready .. ':' .. job[5] end
     redis.call('HSET', key, 'state', 'ready', 'crashes', crashes)
+    if crashes >= max_crashes - 1 then
+      target = ready .. ':fragile'
+      redis.call('HSET', key, 'class', 'fragile')
+      redis.call('SADD', classes, 'fragile')
+    elseif job[5] then
+      target = ready .. ':' .. job[5]
+    end
     redis.call('ZADD', target, tonumber(job[4]) or 0, id)
     back = back + 1
   elseif word == 'DEAD' then

@@ -12,7 +12,7 @@
 -- 1 job_prefix  text    taskq:{q}:job:
 -- 2 worker      text    id of the worker
 -- 3 keep_ms     ms      how long a cancelled job is kept
--- 4... jobs     3 each  id, token, class ('' for the common ready set)
+-- 4... jobs     3 each  id, token, class ('' keeps the one it has)
 -- Returns
 -- {"OK", now_ms, id, "READY" | "CANCELLED" | "STALE" | "GONE", ...}
 -- Cost: O(k log n) for k jobs, k <= 200
@@ -27,15 +27,17 @@ local now = math.floor(now_us() / 1000)
 local words, held, seen = {}, {}, {}
 for position = 4, #ARGV, 3 do
   local id, token = ARGV[position], ARGV[position + 1]
-  local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'rank', 'cancel', 'waiters')
+  local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'rank', 'cancel', 'waiters', 'class')
   local word = 'STALE'
   if not job then
     word = 'GONE'
   elseif job[1] == 'running' and job[2] == token and job[3] == worker and not seen[id] then
     seen[id] = true
     word = job[5] and 'CANCELLED' or 'READY'
-    if ARGV[position + 2] ~= '' then redis.call('ZCARD', ready .. ':' .. ARGV[position + 2]) end
-    held[#held + 1] = { id, word, tonumber(job[4]) or 0, ARGV[position + 2], job[6] }
+    local class = ARGV[position + 2]
+    if class == '' then class = job[7] or '' end
+    if class ~= '' then redis.call('ZCARD', ready .. ':' .. class) end
+    held[#held + 1] = { id, word, tonumber(job[4]) or 0, class, job[6] }
   end
   words[#words + 1], words[#words + 2] = id, word
 end
@@ -51,7 +53,6 @@ for _, job in ipairs(held) do
     if waiters then announce(waiters, id, 'cancelled', '') end
   elseif class == '' then
     redis.call('HSET', key, 'state', 'ready')
-    redis.call('HDEL', key, 'class')
     redis.call('ZADD', ready, rank, id)
     released = released + 1
   else

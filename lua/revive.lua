@@ -29,7 +29,7 @@ for i = 2, #ARGV do
   local word = job and job[1] or 'NOT_FOUND'
   if not seen[id] and (word == 'dead' or word == 'expired' or word == 'cancelled') then
     local target = ready
-    if job[3] then target = ready .. ':' .. job[3] end
+    if job[3] and job[3] ~= 'fragile' then target = ready .. ':' .. job[3] end
     redis.call('ZCARD', target)
     moves[#moves + 1] = { id, rank_of(policy, tonumber(job[2]) or 5, nil, now), target }
     seen[id], word = true, 'READY'
@@ -44,6 +44,7 @@ for _, move in ipairs(moves) do
   redis.call('PERSIST', key)
   redis.call('HDEL', key, 'attempt', 'crashes', 'ended_ms', 'started_ms', 'reason', 'error', 'traceback',
     'deadline_ms', 'cancel', 'worker', 'rank', 'waiters')
+  if move[3] == ready then redis.call('HDEL', key, 'class') end
   redis.call('HSET', key, 'state', 'ready')
   redis.call('ZADD', move[3], move[2], id)
 end

@@ -189,14 +189,19 @@ class TaskQ(Registry):
         queue, job = self.prepare(call)
         if self._address is None:
             await asyncio.to_thread(lambda: self.address)
-        duplicate = await self.client.send(queue, job)
-        return Job(self, job.id, queue=queue, task=job.task, duplicate=duplicate, known=True)
+        known = await self.client.send(queue, job)
+        return self._handle(queue, job, call, known=known)
 
     def send_sync(self, call: Signature[R]) -> Job[R]:
         """As `send`, blocking."""
         queue, job = self.prepare(call)
         known = self.sync_client.send_many(queue, [job])
-        return Job(self, job.id, queue=queue, task=job.task, duplicate=bool(known), known=True)
+        return self._handle(queue, job, call, known=bool(known))
+
+    def _handle(self, queue: str, job: NewJob, call: Signature[Any], *, known: bool) -> Job[Any]:
+        # An id of our own making is only known when a lost reply made us send it twice.
+        duplicate = known and call.options.id is not None
+        return Job(self, job.id, queue=queue, task=job.task, duplicate=duplicate, known=True)
 
     async def enqueue_many(self, calls: Iterable[Signature[R]]) -> list[Job[R]]:
         """Enqueue many calls in few round trips; handles in the same order.
@@ -204,36 +209,34 @@ class TaskQ(Registry):
         All are checked before the first is sent. Up to 200 calls of one queue are enqueued all or
         none.
         """
-        prepared = [self.prepare(call) for call in calls]
+        listed = list(calls)
+        prepared = [self.prepare(call) for call in listed]
         if prepared and self._address is None:
             await asyncio.to_thread(lambda: self.address)
         known: dict[str, set[str]] = {}
         for queue, jobs in by_queue(prepared).items():
             known[queue] = await self.client.send_many(queue, jobs)
-        return self._handles(prepared, known)
+        return self._handles(listed, prepared, known)
 
     def enqueue_many_sync(self, calls: Iterable[Signature[R]]) -> list[Job[R]]:
         """As `enqueue_many`, blocking."""
-        prepared = [self.prepare(call) for call in calls]
+        listed = list(calls)
+        prepared = [self.prepare(call) for call in listed]
         known = {
             queue: self.sync_client.send_many(queue, jobs)
             for queue, jobs in by_queue(prepared).items()
         }
-        return self._handles(prepared, known)
+        return self._handles(listed, prepared, known)
 
     def _handles(
-        self, prepared: Sequence[tuple[str, NewJob]], known: Mapping[str, set[str]]
+        self,
+        calls: Sequence[Signature[Any]],
+        prepared: Sequence[tuple[str, NewJob]],
+        known: Mapping[str, set[str]],
     ) -> list[Job[Any]]:
         return [
-            Job(
-                self,
-                job.id,
-                queue=queue,
-                task=job.task,
-                duplicate=job.id in known[queue],
-                known=True,
-            )
-            for queue, job in prepared
+            self._handle(queue, job, call, known=job.id in known[queue])
+            for call, (queue, job) in zip(calls, prepared, strict=True)
         ]
 
     # Asking

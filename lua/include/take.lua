@@ -1,8 +1,9 @@
 -- take: grant up to `limit` leases, best rank first over the worker's ready sets (one, or one per capability class).
--- Reads and checks every candidate before the first write. Returns flat jobs {name, value, ...} and whether more are waiting.
+-- Reads and checks every candidate before the first write. Returns flat jobs {name, value, ...},
+-- whether this worker may find more, and whether others may (a class it has no slot for has jobs).
 -- Needs count, finish, announce, last_until.
 local function read_ready(ready_keys, limits, limit)
-  local all, more = {}, false
+  local all, more, passed = {}, false, false
   for i, key in ipairs(ready_keys) do
     local most = math.min(limit, limits[i])
     if most > 0 then
@@ -11,6 +12,8 @@ local function read_ready(ready_keys, limits, limit)
       for j = 1, math.min(#found, 2 * most), 2 do
         all[#all + 1] = { found[j], found[j + 1], key }
       end
+    elseif redis.call('ZCARD', key) > 0 then
+      passed = true
     end
   end
   if #ready_keys > 1 then
@@ -23,12 +26,12 @@ local function read_ready(ready_keys, limits, limit)
       more = true
     end
   end
-  return all, more
+  return all, more, passed
 end
 
 local function take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
   local now = math.floor(us / 1000)
-  local picked, more = read_ready(ready_keys, limits, limit)
+  local picked, more, passed = read_ready(ready_keys, limits, limit)
   local jobs, missed, leave = {}, {}, {}
   for _, candidate in ipairs(picked) do
     local id, key = candidate[1], candidate[3]
@@ -82,5 +85,5 @@ local function take(ready_keys, limits, limit, job_prefix, worker, running, stat
   end
   if #missed > 0 then last_until(done, keep_ms) end
   count(stats, now, 'expired', #missed)
-  return replies, more
+  return replies, more, more or passed
 end

@@ -7,9 +7,12 @@ local function trim(index, job_prefix, now, keep_ms, keep_count, budget)
   local over = redis.call('ZCARD', index) - keep_count
   if over > 0 then
     if over > budget then over = budget end
-    for _, id in ipairs(redis.call('ZRANGE', index, 0, over - 1)) do
-      redis.call('UNLINK', job_prefix .. id)
-      redis.call('ZREM', index, id)
+    local last = redis.call('ZRANGE', index, 0, over - 1, 'WITHSCORES')
+    for i = 1, #last, 2 do
+      -- A record may run out before its entry, and the id be used again: only the one that ended then goes.
+      local ended = redis.pcall('HGET', job_prefix .. last[i], 'ended_ms')
+      if ended == string.format('%.0f', last[i + 1]) then redis.call('UNLINK', job_prefix .. last[i]) end
+      redis.call('ZREM', index, last[i])
     end
   end
   last_until(index, keep_ms)

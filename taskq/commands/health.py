@@ -78,6 +78,7 @@ def reap(
             keys.done,
             keys.wake,
             keys.stats,
+            keys.classes,
         ),
         (
             keys.job_prefix,

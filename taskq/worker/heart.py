@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from taskq import commands
-from taskq.errors import StoreError
+from taskq.errors import StoreError, StoreUnavailable
 from taskq.keys import QueueKeys, SharedKeys
 from taskq.settings import Settings
 from taskq.store_sync import SyncStore
@@ -105,8 +105,11 @@ class Heart:
         self.last_beat = time.monotonic()
         if self._beats % ROSTER_EVERY == 0:
             fields = self._identity.fields(self._load(), "ok")
-            for call in commands.roster(self._shared, self._worker, fields, self._life_ms()):
-                self._store.run(call)
+            try:
+                for call in commands.roster(self._shared, self._worker, fields, self._life_ms()):
+                    self._store.run(call)
+            except StoreUnavailable as error:
+                log.warning("not on the roster: %s", error)
         self._beats += 1
 
     def _life_ms(self) -> int:

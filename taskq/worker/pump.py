@@ -19,12 +19,14 @@ from taskq.commands import BATCH, Claims
 from taskq.errors import LeaseLost, StoreError, StoreUnavailable
 from taskq.settings import Settings
 from taskq.store import Store
-from taskq.task import PROCESS_CLASS
+from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
 from taskq.worker.line import Line
 from taskq.worker.runner import Runner
 
 log = logging.getLogger("taskq.pump")
 
+#: How long a worker whose processes are all busy lets others answer a wake-up first, s.
+PASS_ON = 0.01
 #: A safety look at a queue that nobody woke us for, jittered, s.
 LONGEST_NAP = 60.0
 
@@ -166,7 +168,11 @@ class Pump:
         assert self._runner is not None
         slots = {"": free}
         for job_class in self.classes[line.queue]:
-            room = self._runner.processes.free if job_class == PROCESS_CLASS else free
+            room = free
+            if job_class == PROCESS_CLASS:
+                room = self._runner.processes.free
+            elif job_class == FRAGILE_CLASS:
+                room = 0 if self._runner.runs_fragile() else 1
             slots[job_class] = min(free, room)
         return slots
 
@@ -331,6 +337,10 @@ class Pump:
         """Block on the wake lists, once. Woken while there is no free slot, it passes the news
         on.
         """
+        assert self._runner is not None
+        if self._runner.processes.count and not self._runner.processes.free:
+            # A token for a process job was just passed on: let a worker with a free one take it.
+            await asyncio.sleep(PASS_ON)
         try:
             woken = await self._store.wait_for_wake(list(self._by_wake), self._settings.block)
         except StoreError:

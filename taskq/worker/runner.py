@@ -46,6 +46,7 @@ class Run:
         "bound",
         "context",
         "ends_at",
+        "fragile",
         "handle",
         "job",
         "line",
@@ -64,6 +65,7 @@ class Run:
         self.context: Context | None = None
         self.handle: asyncio.Future[Any] | None = None
         self.slot: Any = None
+        self.fragile = job.fields.get(b"class") == b"fragile"
         self.began = time.monotonic()
         self.timeout = 0.0
         self.ends_at = math.inf
@@ -74,7 +76,9 @@ class Run:
 
 
 class Runner:
-    """Starts and stops runs. `ring` tells the pump that there is something to report."""
+    """Starts and stops runs. `ring` tells the pump that there is something to report, `look` that
+    a queue (None: any) may have a job that can run now.
+    """
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class Runner:
         worker: str,
         process_slots: int,
         ring: Callable[[], None],
+        look: Callable[[str | None], None],
         report: Report,
     ) -> None:
         self.running: dict[str, Run] = {}
@@ -97,6 +102,7 @@ class Runner:
         self._settings = settings
         self._worker = worker
         self._ring = ring
+        self._look = look
         self._report = report
         self._default_keep_ms = round(settings.result_ttl * 1000)
 
@@ -232,11 +238,15 @@ class Runner:
         try:
             packed = await slot.run(work)
         except BaseException as error:
-            self.processes.give_back(slot)
+            self._free_process(run)
             self._fail(run, error)
         else:
-            self.processes.give_back(slot)
+            self._free_process(run)
             self._note_ack(run, packed)
+
+    def _free_process(self, run: Run) -> None:
+        self.processes.give_back(run.slot)
+        self._look(None)  # every queue may have a job for it
 
     # Ends
 
@@ -255,6 +265,8 @@ class Runner:
         job = run.job
         if self.running.pop(job.id, None) is not run:
             return  # left behind: its end was reported when it was given up
+        if run.fragile:
+            self._look(None)
         keep_ms = job.number(b"result_ttl_ms") if b"result_ttl_ms" in job.fields else None
         if keep_ms is None:
             ttl = run.task.defaults.result_ttl
@@ -266,6 +278,8 @@ class Runner:
     def _fail(self, run: Run, error: BaseException) -> None:
         if self.running.pop(run.job.id, None) is not run:
             return
+        if run.fragile:
+            self._look(None)
         line, job = run.line, run.job
         if run.why == "shutdown":
             line.released.append((job.id, job.token, ""))
@@ -300,6 +314,10 @@ class Runner:
                 failure.error,
             )
         run.line.failures.append(failure)
+
+    def runs_fragile(self) -> bool:
+        """Is one of the runs a job whose next crash would be its last?"""
+        return any(run.fragile for run in self.running.values())
 
     # Stopping
 

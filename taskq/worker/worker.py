@@ -12,11 +12,11 @@ from taskq import commands
 from taskq.app import TaskQ
 from taskq.commands import Reaped
 from taskq.context import Context
-from taskq.errors import ConfigError, LeaseLost, StoreError
+from taskq.errors import ConfigError, LeaseLost, StoreError, StoreUnavailable
 from taskq.keys import QueueKeys, SharedKeys, check_name
 from taskq.store import Store
 from taskq.store_sync import SyncStore
-from taskq.task import PROCESS_CLASS
+from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
 from taskq.worker.heart import Heart
 from taskq.worker.identity import Identity, Load, worker_id
 from taskq.worker.line import Line
@@ -75,6 +75,7 @@ class Worker:
             worker=self.id,
             process_slots=process_slots,
             ring=self.pump.ring,
+            look=self.pump.heat,
             report=self._report_progress,
         )
         self.pump.serve(self.runner)
@@ -169,12 +170,16 @@ class Worker:
         shared = SharedKeys(self.settings.namespace)
         await self.store.run(commands.trim_roster(shared), tries=3)
         for line in self.lines:
-            await self.store.run(
-                commands.plain("SADD", shared.queues, line.queue, parse=int), tries=3
-            )
             wanted = self.app.queues.get(line.queue)
-            if wanted is not None and wanted.meta():
-                await self.store.run(commands.configure(line.keys, wanted.meta()), tries=3)
+            try:
+                await self.store.run(
+                    commands.plain("SADD", shared.queues, line.queue, parse=int), tries=3
+                )
+                if wanted is not None and wanted.meta():
+                    await self.store.run(commands.configure(line.keys, wanted.meta()), tries=3)
+            except StoreUnavailable as error:
+                log.warning("queue %s: not listed, its settings not written: %s", line.queue, error)
+            await self._find_classes(line)
 
     async def _work(self) -> None:
         if self._stopping.is_set():
@@ -298,7 +303,7 @@ class Worker:
                 reaped = await self.store.run(self._reap_call(line))
                 self._note_reaped(reaped)
                 wait = max(0.05, reaped.wait_ms / 1000)
-                if passes % CLASSES_EVERY == 0:
+                if reaped.jobs or passes % CLASSES_EVERY == 0:
                     await self._find_classes(line)
                 passes += 1
             except StoreError as error:
@@ -327,6 +332,8 @@ class Worker:
             commands.plain("SRANDMEMBER", line.keys.classes, 200, parse=_texts)
         )
         mine = {name for name in found if name.removeprefix("task.") in self.app.tasks}
+        if FRAGILE_CLASS in found:
+            mine.add(FRAGILE_CLASS)
         if self.runner.processes.count:
             mine.add(PROCESS_CLASS)
         if mine != self.pump.classes[line.queue]:

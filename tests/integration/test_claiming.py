@@ -93,7 +93,6 @@ async def test_jobs_of_equal_rank_start_first_come_first_served(make_app: MakeAp
     assert started == [job.id for job in jobs]
 
 
-# fails until: a starting worker looks for the classes of its tasks before its first claim.
 async def test_a_task_the_worker_does_not_know_is_left_to_one_that_does_at_its_old_rank(
     make_app: MakeApp, raw: redis.Redis, namespace: str
 ) -> None:
@@ -151,7 +150,6 @@ async def test_of_two_workers_only_the_one_that_knows_a_task_runs_it(make_app: M
     assert ids == [one.id, two.id] * 20
 
 
-# fails until: a worker whose process slots are full passes wake tokens of process jobs on.
 @pytest.mark.parametrize("server", ["valkey"], indirect=True)
 async def test_a_process_job_starts_at_once_when_any_worker_has_a_process_free(
     make_app: MakeApp, tmp_path: Path

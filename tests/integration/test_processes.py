@@ -97,7 +97,6 @@ async def test_a_process_that_dies_or_misbehaves_fails_only_its_own_job(
         assert worker.runner.processes.free == 2
 
 
-# fails until: the pump looks for process jobs again when a process slot gets free.
 async def test_a_timeout_really_kills_the_process_and_the_slot_lives_on(
     app: TaskQ, tmp_path: Path
 ) -> None:
@@ -130,7 +129,6 @@ async def test_a_cancelled_process_is_killed_within_a_heartbeat_or_so(
         await eventually(lambda: gone(int(line)))
 
 
-# fails until: the pump looks for process jobs again when a process slot gets free.
 async def test_never_more_process_jobs_are_claimed_than_there_are_slots(
     app: TaskQ, raw: redis.Redis, tmp_path: Path, namespace: str
 ) -> None:
@@ -150,7 +148,6 @@ async def test_never_more_process_jobs_are_claimed_than_there_are_slots(
     assert raw.hget(keys.stats, "released") is None
 
 
-# fails until: the pump looks for process jobs again when a process slot gets free.
 async def test_waiting_for_a_process_keeps_no_coroutine_waiting(
     make_app: MakeApp, tmp_path: Path
 ) -> None:
@@ -171,7 +168,6 @@ async def test_waiting_for_a_process_keeps_no_coroutine_waiting(
         await app.results(slow, timeout=4)
 
 
-# fails until: the pump looks for process jobs again when a process slot gets free.
 async def test_no_process_outlives_its_worker(app: TaskQ, tmp_path: Path) -> None:
     tasks = adopt(app, "pid")
     async with app:

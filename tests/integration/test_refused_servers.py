@@ -180,8 +180,6 @@ async def test_a_full_server_refuses_new_jobs_and_lets_the_old_ones_end() -> Non
             client.close()
 
 
-# fails until: listing the queue, the roster and writing settings of queues do not stop a worker
-# that starts (P6).
 async def test_a_worker_starts_on_a_full_server_and_empties_its_queue() -> None:
     binary = valkey_binary()
     assert binary is not None

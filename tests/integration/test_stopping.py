@@ -179,8 +179,6 @@ def test_a_job_that_kills_its_worker_three_times_is_dead(
     assert log.read_text().count("crash") == 3
 
 
-# fails until: a job that was lost before is not run beside others that were, so that crashes
-# name their culprit.
 def test_jobs_that_ran_beside_one_that_kills_workers_are_not_given_up(
     server: Server, namespace: str, producer: TaskQ, log: Path
 ) -> None:

@@ -30,7 +30,7 @@ HALF_DONE = {
     "promote": "HSET RPUSH ZADD",
     "purge": "PUBLISH ZREM",
     "reap": "DEL HDEL PEXPIRE PTTL PUBLISH RPUSH SREM UNLINK ZADD ZREM",
-    "release": "HDEL HSET PEXPIRE PTTL PUBLISH RPUSH SADD ZADD",
+    "release": "HSET PEXPIRE PTTL PUBLISH RPUSH SADD ZADD",
     "resume": "RPUSH",
     "retire": "HDEL SREM",
     "revive": "HDEL HSET PERSIST RPUSH ZADD",

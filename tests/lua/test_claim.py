@@ -151,14 +151,14 @@ def test_equal_ranks_come_in_the_order_of_ids_over_all_classes(engine: Engine) -
     assert ids(claims.jobs) == [f"j{n}" for n in range(6)]
 
 
-def test_a_class_without_free_slots_is_left_alone(engine: Engine) -> None:
+def test_a_class_without_free_slots_is_left_to_others_who_are_woken(engine: Engine) -> None:
     engine.seed_ready("a", 1, "gpu")
     before = engine.dump()
 
     claims = engine.claim(limit=2, slots={"": 2, "gpu": 0})
 
     assert (claims.jobs, claims.more) == ([], False)
-    assert engine.changed(before) == {}
+    assert engine.changed(before) == {"wake": a_list(["1"])}
 
 
 def test_an_id_without_a_hash_leaves_the_set_and_another_job_is_not_held_up(

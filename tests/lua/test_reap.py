@@ -29,7 +29,7 @@ def test_a_silent_worker_is_a_suspect_first_and_keeps_its_jobs(engine: Engine) -
 
 
 def test_a_suspect_is_dead_when_the_grace_time_has_passed(engine: Engine) -> None:
-    engine.seed_running("a", crashes=1, attempt=4)
+    engine.seed_running("a", attempt=4)
     silent(engine)
     engine.client.sadd(engine.keys.cancels(WORKER), "x")
     engine.reap()
@@ -44,7 +44,7 @@ def test_a_suspect_is_dead_when_the_grace_time_has_passed(engine: Engine) -> Non
     assert early == (1, [])
     assert late == (1000, [("a", "READY", WORKER)])
     assert engine.dump() == {
-        "job:a": job("ready", **LEASE, crashes=2, attempt=4),
+        "job:a": job("ready", **LEASE, crashes=1, attempt=4),
         "ready": a_zset({"a": 5}),
         "meta": a_hash({"reaped_ms": START + 2500}),
         "wake": a_list(["1"]),
@@ -265,3 +265,16 @@ def test_a_lost_worker_with_a_broken_running_set_does_not_keep_others_waiting(
     engine.client.hset(engine.keys.suspects, mapping={WORKER: START - 9999, "broken": START - 9999})
 
     assert engine.reap().jobs == [("a", "READY", WORKER)]
+
+
+def test_one_crash_before_the_last_a_job_is_fragile_and_keeps_its_rank(engine: Engine) -> None:
+    engine.seed_running("a", crashes=1, **{"class": "gpu"})
+    silent(engine)
+    engine.client.hset(engine.keys.suspects, WORKER, START - 9999)
+
+    engine.reap()
+
+    assert engine.dump()["ready:fragile"] == a_zset({"a": 5})
+    assert engine.dump()["classes"] == a_set(["fragile"])
+    assert engine.dump()["job:a"] == job("ready", **LEASE, crashes=2, **{"class": "fragile"})
+    assert "ready:gpu" not in engine.dump()

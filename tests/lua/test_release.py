@@ -42,13 +42,13 @@ def test_with_a_class_it_waits_for_workers_that_serve_the_class(engine: Engine) 
     }
 
 
-def test_without_a_class_it_leaves_the_class_it_had(engine: Engine) -> None:
+def test_without_a_class_it_keeps_the_class_it_had(engine: Engine) -> None:
     engine.seed_running("a", **{"class": "gpu"})
 
     engine.release(("a", "7", ""))
 
-    assert engine.dump()["job:a"] == job("ready", **LEASE)
-    assert engine.dump()["ready"] == a_zset({"a": 5})
+    assert engine.dump()["job:a"] == job("ready", **LEASE, **{"class": "gpu"})
+    assert engine.dump()["ready:gpu"] == a_zset({"a": 5})
 
 
 def test_a_job_whose_cancellation_was_asked_for_does_not_come_back(engine: Engine) -> None:

@@ -99,3 +99,12 @@ def test_a_job_of_a_class_comes_back_to_its_class(engine: Engine) -> None:
 
     assert engine.dump()["ready:gpu"] == a_zset({"a": RANK})
     assert "ready" not in engine.dump()
+
+
+def test_a_fragile_job_is_no_longer_fragile(engine: Engine) -> None:
+    engine.seed_ended("a", "dead", crashes=3, **{"class": "fragile"})
+
+    revive(engine, "a")
+
+    assert engine.dump()["ready"] == a_zset({"a": RANK})
+    assert engine.dump()["job:a"] == job("ready")
