@@ -1,4 +1,6 @@
-"""A server of its own for the model test: it is flushed before every example, so nobody else may use it."""
+"""A server of its own for the model test: it is flushed before every example, so nobody else may
+use it.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,15 @@
-"""The state machine: draws calls at random, makes each on the server and on the model, and compares all there is.
+"""The state machine: draws calls at random, makes each on the server and on the model, and compares
+all there is.
 
-Three workers, two capability classes, few ids, a clock that the machine turns. Every rule is one call (or a short
-story of calls); after each call the whole keyspace is compared with the model and checked by itself.
+Three workers, two capability classes, few ids, a clock that the machine turns. Every rule is one
+call (or a short story of calls); after each call the whole keyspace is compared with the model and
+checked by itself.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,10 +38,11 @@ from tests.model.world import DEAD_KEEP_MS, START_US, World
 HOUR_MS = 3_600_000
 BEAT_MS = 60_000
 EVERY_MS, GRACE_MS = 2_000, 2_500
-#: No key may run out by the real clock in the middle of an example; virtual time removes it (see `pass_time`).
+#: No key may run out by the real clock in the middle of an example; virtual time removes it (see
+#: `pass_time`).
 LEAST_TTL_MS = 60_000
 
-ids = st.integers(0, 13).map("j{:02}".format)
+ids = st.integers(0, 9).map("j{:02}".format)
 id_lists = st.lists(ids, min_size=1, max_size=5)
 workers = st.sampled_from(["w1", "w2", "w3"])
 classes = st.sampled_from(["", "", "gpu"])
@@ -56,7 +60,9 @@ moments = st.sampled_from(
 
 @st.composite
 def new_jobs(draw: st.DrawFn) -> NewJob:
-    """A job to enqueue. The payload is its id's own, mostly, so that the same id means the same job."""
+    """A job to enqueue. The payload is its id's own, mostly, so that the same id means the same
+    job.
+    """
     job_id = draw(ids)
     payload = draw(st.sampled_from([job_id, job_id, job_id, "other"])).encode()
     extras = draw(st.sampled_from([(), (), ("on_miss", "run"), ("timeout_ms", 500)]))
@@ -81,7 +87,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.client = redis.Redis(unix_socket_path=self.socket)
+        self.client = redis.Redis(unix_socket_path=self.socket, protocol=2, socket_timeout=10)
         self.client.flushall()
         self.client.set(CLOCK, START_US)
         self.keys = QueueKeys("taskq", "q")
@@ -95,6 +101,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.tampering = False
         self.tampered: set[str] = set()
         self.again: Callable[[], object] | None = None
+        self.lasting = False
 
     _sets: dict[Path | None, ScriptSet] = {}
 
@@ -124,17 +131,18 @@ class QueueMachine(RuleBasedStateMachine):
     def agree_on(self, choices: Sequence[Callable[[World], object]], call: Call[Any]) -> object:
         """As `agree`, where the server is free to do one of several things."""
         type(self).steps += 1
+        if not self.lasting:
+            self.again = None
         actual = _outcome(lambda: self.store.run(call))
         self.before, self.now = self.now, look(self.client, self.keys.prefix)
-        worlds = []
+        world, reply = self.world, None
         for choice in choices:
             world = copy.deepcopy(self.world) if len(choices) > 1 else self.world
-            reply = _outcome(lambda choice=choice, world=world: choice(world))  # type: ignore[misc]
+            reply = _outcome(functools.partial(choice, world))
             world.tidy()
-            worlds.append(world)
-            self.world = world
             if reply == actual and world.keyspace() == self.now.keys:
                 break
+        self.world = world
         assert actual == reply, f"{call.script} answered {actual}, the model {reply}"
         self.compare()
         self.world.now_us += 1
@@ -162,7 +170,9 @@ class QueueMachine(RuleBasedStateMachine):
         ended = sum(count(word) for word in ("completed", "dead", "expired", "cancelled"))
         live = sum(len(self.now.index(name)) for name in self.now.live_indexes())
         if not self.tampering:
-            assert came == live + ended + self.world.live_lost, f"{came} came, {live} live, {ended} ended"
+            assert came == live + ended + self.world.live_lost, (
+                f"{came} came, {live} live, {ended} ended"
+            )
         failed = count("retried") + count("dead") - self.world.dead_by_crash
         assert count("failed") == failed, "a failed job is retried or dead"
 
@@ -176,25 +186,34 @@ class QueueMachine(RuleBasedStateMachine):
         assert sorted(heard) == sorted(self.world.told)
         self.world.told.clear()
 
+    def look_anew(self) -> None:
+        """After something that was no call: a key ran out, or somebody wrote by hand."""
+        self.now = look(self.client, self.keys.prefix)
+        self.world.tidy()
+        self.compare()
+        self.world.now_us += 1
+
     def unchanged(self) -> None:
         """The last call wrote nothing at all."""
         assert self.now.keys == self.before.keys
 
-    def repeatable(self, call: Callable[[], object]) -> None:
-        """Make a call, and remember it as one that may be sent again and must not count again."""
+    def repeatable(self, call: Callable[[], object], *, lasting: bool = False) -> None:
+        """Make a call, and remember it as one that may be sent again and must not count again: at once, or
+        (`lasting`) at any later time, because its token is used up.
+        """
+        self.lasting = False
         call()
-        self.again = call
+        self.again, self.lasting = call, lasting
 
     @precondition(lambda self: self.again is not None)
     @rule()
     def the_reply_was_lost_and_the_call_is_sent_again(self) -> None:
         assert self.again is not None
-        counters = dict(self.now.hash("stats"))
-        counters.pop("claimed", None), counters.pop("expired", None)
-        self.again()
-        after = dict(self.now.hash("stats"))
-        after.pop("claimed", None), after.pop("expired", None)
-        assert after == counters, "a repeated call counted again"
+        counters = self.now.hash("stats")
+        self.repeatable(self.again, lasting=self.lasting)
+        for name, count in self.now.hash("stats").items():
+            # An ack claims too, and does so again.
+            assert name in ("claimed", "expired") or count == counters.get(name), f"{name} twice"
 
     # Producers
 
@@ -250,7 +269,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.claim(worker, 3, slots, HOUR_MS)
 
     def check_claims(self, claims: Any, worker: str, limit: int, slots: dict[str, int]) -> None:
-        """Nothing due to expire was granted, nothing better was left behind, nothing while paused."""
+        """Nothing due to expire was granted, nothing better was left behind, nothing while
+        paused.
+        """
         word, now_ms, granted = claims[0], claims[1], claims[5]
         assert not granted or (word == "OK" and "paused" not in self.now.hash("meta"))
         self.leases += [(job["id"], worker, job["token"]) for job in granted]
@@ -280,7 +301,9 @@ class QueueMachine(RuleBasedStateMachine):
             assert not left_behind or not gone[index] or min(left_behind) > max(gone[index])
 
     def draw_lease(self, data: st.DataObject) -> tuple[str, str, str]:
-        """(id, worker, token): mostly of a running job, else an old one, a wrong one, or nonsense."""
+        """(id, worker, token): mostly of a running job, else an old one, a wrong one, or
+        nonsense.
+        """
         running = [
             (job_id, job["worker"], job["token"])
             for job_id, job in self.world.jobs.items()
@@ -312,7 +335,10 @@ class QueueMachine(RuleBasedStateMachine):
         acks = [Ack(job_id, token, result, own_keep) for job_id, token in leases]
         if data.draw(st.booleans()):
             limit = 0
-        self.repeatable(lambda: self.do_ack(worker, acks, keep or HOUR_MS, done_max, limit, slots))
+        self.repeatable(
+            lambda: self.do_ack(worker, acks, keep or HOUR_MS, done_max, limit, slots),
+            lasting=True,
+        )
 
     def do_ack(
         self,
@@ -348,7 +374,7 @@ class QueueMachine(RuleBasedStateMachine):
             Failure(job_id, token, data.draw(afters), "error", "ValueError: no", "trace")
             for job_id, token in leases
         ]
-        self.repeatable(lambda: self.do_fail(worker, failures, dead_max, keep))
+        self.repeatable(lambda: self.do_fail(worker, failures, dead_max, keep), lasting=True)
 
     def do_fail(self, worker: str, failures: list[Failure], dead_max: int, keep: int) -> None:
         words: Any = self.agree(
@@ -372,7 +398,7 @@ class QueueMachine(RuleBasedStateMachine):
             (job_id, token, "" if job_id in self.tampered else data.draw(classes))
             for job_id, token in leases
         ]
-        self.repeatable(lambda: self.do_release(worker, jobs, keep))
+        self.repeatable(lambda: self.do_release(worker, jobs, keep), lasting=True)
 
     def do_release(self, worker: str, jobs: list[tuple[str, str, str]], keep: int) -> None:
         words: Any = self.agree(
@@ -411,7 +437,9 @@ class QueueMachine(RuleBasedStateMachine):
             for job_id, due in self.before.index(name).items():
                 assert due <= now_ms or job_id in self.now.index(name), f"{job_id}: too early"
 
-    @rule(max_crashes=st.integers(1, 3), dead_max=few, keep=keeps, limit=st.sampled_from([100, 1, 2]))
+    @rule(
+        max_crashes=st.integers(1, 3), dead_max=few, keep=keeps, limit=st.sampled_from([100, 1, 2])
+    )
     def reap(self, max_crashes: int, dead_max: int, keep: int, limit: int) -> None:
         lost = rules_jobs.lost_workers(self.world, EVERY_MS, GRACE_MS)
 
@@ -434,12 +462,32 @@ class QueueMachine(RuleBasedStateMachine):
             ),
         )
 
+    @rule(job_id=ids, worker=workers, dies=st.booleans(), later=st.sampled_from(["", "+9000"]))
+    def an_id_is_used_again_when_its_record_is_gone(
+        self, job_id: str, worker: str, dies: bool, later: str
+    ) -> None:
+        """A result is kept for an hour, the end of its job is listed for two; then the id means a new job."""
+        job = NewJob(job_id, "task", job_id.encode())
+        self.do_enqueue([job], 1000, False)
+        self.beat_and_claim(worker, {"": 5})
+        leases = [(i, token) for i, who, token in self.leases if (i, who) == (job_id, worker)]
+        if not leases:
+            return
+        if dies:
+            failure = Failure(*leases[-1], None, "error", "ValueError: no", "")
+            self.do_fail(worker, [failure], 1000, HOUR_MS)
+        acks = [Ack(*leases[-1], b"1", HOUR_MS)]
+        self.do_ack(worker, acks, 2 * HOUR_MS, 1000, 0, {"": 0})
+        self.the_next_record_runs_out()
+        self.do_enqueue([job._replace(at=later)], 1000, False)
+
     @rule(worker=workers, comes_back=st.booleans(), max_crashes=st.sampled_from([3, 3, 1]))
     def a_worker_goes_silent(self, worker: str, comes_back: bool, max_crashes: int) -> None:
         """Its heartbeat is missing; it is suspected, then lost, unless it comes back in time."""
         if worker in self.world.alive:
             self.client.delete(self.keys.alive(worker))
             self.world.drop(f"alive:{worker}")
+            self.look_anew()
         self.pass_time(EVERY_MS)
         self.reap(max_crashes, 1000, HOUR_MS, 100)
         self.pass_time(GRACE_MS)
@@ -512,7 +560,9 @@ class QueueMachine(RuleBasedStateMachine):
             optional={
                 "policy": st.sampled_from(["", "aging"]),
                 "horizon_ms": st.sampled_from(["", "1000", "0"]),
-                "patience_ms": st.sampled_from(["", "9000 8000 7000 6000 5000 4000 3000 2000 100 0"]),
+                "patience_ms": st.sampled_from(
+                    ["", "9000 8000 7000 6000 5000 4000 3000 2000 100 0"]
+                ),
                 "max_jobs": st.sampled_from(["", "", "5"]),
             },
         )
@@ -542,7 +592,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(ms=st.sampled_from([1, 700, 1_499, 4_000, 10_000, BEAT_MS, BEAT_MS, -3_000]))
     def pass_time(self, ms: int) -> None:
-        """Turn the clock. Keys whose life is over go; the others get what is left to them, or a minute."""
+        """Turn the clock. Keys whose life is over go; the others get what is left to them, or a
+        minute.
+        """
         over = self.world.pass_time(ms)
         with self.client.pipeline() as pipe:
             pipe.set(CLOCK, self.world.now_us)
@@ -551,12 +603,21 @@ class QueueMachine(RuleBasedStateMachine):
             for key, at in self.world.expiry.items():
                 pipe.pexpire(self.keys.prefix + key, max(LEAST_TTL_MS, at - self.world.now))
             pipe.execute()
-        if over:
+        if over and not self.lasting:
             self.again = None
+        self.before = self.now
+        self.look_anew()
 
-    @rule(hours=st.integers(1, 3))
-    def pass_hours(self, hours: int) -> None:
-        self.pass_time(hours * HOUR_MS)
+    @rule()
+    def the_next_record_runs_out(self) -> None:
+        """Up to the ms at which the first ended job is forgotten by itself; its index may remember it longer."""
+        ends = [at for key, at in self.world.expiry.items() if key.startswith("job:")]
+        if ends:
+            self.pass_time(min(ends) - self.world.now)
+
+    @rule()
+    def hours_pass(self) -> None:
+        self.pass_time(3 * HOUR_MS)
 
     @precondition(lambda self: self.tampering)
     @rule(data=st.data())
@@ -568,6 +629,7 @@ class QueueMachine(RuleBasedStateMachine):
                 self.client.zadd(self.keys.ready, {job_id: 7})
                 self.world.ready("")[job_id] = 7
                 self.tampered.add(job_id)
+                self.look_anew()
 
     @precondition(lambda self: self.tampering)
     @rule(job_id=ids)
@@ -577,7 +639,8 @@ class QueueMachine(RuleBasedStateMachine):
             self.client.delete(self.keys.job(job_id))
             self.world.forget_record(job_id)
             self.tampered.add(job_id)
-            self.again = None
+            self.again, self.lasting = None, False
+            self.look_anew()
 
 
 def _outcome(do: Callable[[], object]) -> object:

@@ -1,7 +1,8 @@
-"""Producers and upkeep: what these scripts do, said in plain Python, one function per script, on a World.
+"""Producers and upkeep: what these scripts do, said in plain Python, one function per script, on a
+World.
 
-Each takes the arguments of its namesake in taskq.commands and gives the reply that command parses, or raises its
-error. Written from the promises in the scripts' headers, not from their code.
+Each takes the arguments of its namesake in taskq.commands and gives the reply that command parses,
+or raises its error. Written from the promises in the scripts' headers, not from their code.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ def enqueue(world: World, jobs: Sequence[NewJob], max_jobs: int, all_or_none: bo
         if conflicts and all_or_none:
             raise JobConflict(job.id)
     limit = int(world.meta.get("max_jobs", max_jobs))
-    if fresh and world.waiting({"", *(job.job_class for job in fresh.values())}) + len(fresh) > limit:
-        raise QueueFull
+    if (
+        fresh
+        and world.waiting({"", *(job.job_class for job in fresh.values())}) + len(fresh) > limit
+    ):
+        raise QueueFull("full")
     due: dict[str, int] = {}
     for job in fresh.values():
         at, deadline = when(job.at, world.now), when(job.deadline, world.now)

@@ -1,7 +1,7 @@
 """People: what these scripts do, said in plain Python, one function per script, on a World.
 
-Each takes the arguments of its namesake in taskq.commands and gives the reply that command parses, or raises its
-error. Written from the promises in the scripts' headers, not from their code.
+Each takes the arguments of its namesake in taskq.commands and gives the reply that command parses,
+or raises its error. Written from the promises in the scripts' headers, not from their code.
 """
 
 from __future__ import annotations
@@ -50,14 +50,23 @@ def revive(world: World, ids: Sequence[str]) -> dict[str, str]:
         words[job_id] = "READY"
         revived.add(job_id)
         job = world.jobs[job_id]
-        kept = {"task", "payload", "enqueued_ms", "priority", "token", "progress", "note", "on_miss"}
-        kept |= {"timeout_ms"}
+        kept = {
+            "task",
+            "payload",
+            "enqueued_ms",
+            "priority",
+            "token",
+            "progress",
+            "note",
+            "on_miss",
+        }
+        kept |= {"timeout_ms", "class"}
         world.jobs[job_id] = {name: value for name, value in job.items() if name in kept}
         world.jobs[job_id]["state"] = "ready"
         world.expiry.pop(f"job:{job_id}")
         world.index("dead").pop(job_id, None)
         world.index("done").pop(job_id, None)
-        world.ready("")[job_id] = world.rank(int(job.get("priority", 5)), None, world.now)
+        world.ready(job.get("class", ""))[job_id] = world.rank(int(job.get("priority", 5)), None, world.now)
     world.wake_up(len(revived))
     world.count("revived", len(revived))
     return words
@@ -78,7 +87,9 @@ def forget(world: World, ids: Sequence[str]) -> dict[str, str]:
 
 
 def purge(world: World, index: str, limit: int) -> tuple[int, int]:
-    """Only records the index is the home of go; what is listed there by mistake just leaves the list."""
+    """Only records the index is the home of go; what is listed there by mistake just leaves the
+    list.
+    """
     members = world.listed(index)[:limit]
     for score, job_id in members:
         del world.index(index)[job_id]

@@ -1,7 +1,7 @@
 """Workers: what these scripts do, said in plain Python, one function per script, on a World.
 
-Each takes the arguments of its namesake in taskq.commands and gives the reply that command parses, or raises its
-error. Written from the promises in the scripts' headers, not from their code.
+Each takes the arguments of its namesake in taskq.commands and gives the reply that command parses,
+or raises its error. Written from the promises in the scripts' headers, not from their code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def heartbeat(world: World, worker: str, ttl_ms: int) -> Beat:
     world.suspects.pop(worker, None)
     held = world.index(f"running:{worker}")
     asked = world.cancels.get(worker, set())
-    asked &= held.keys()
+    asked.intersection_update(held)
     return Beat(world.now, lapsed, len(held), sorted(asked))
 
 
@@ -111,7 +111,9 @@ def _take(
         job = world.jobs.get(job_id, {})
         if job.get("state") != "ready":
             more = True
-        elif int(job.get("deadline_ms", world.now + 1)) <= world.now and job.get("on_miss") != "run":
+        elif (
+            int(job.get("deadline_ms", world.now + 1)) <= world.now and job.get("on_miss") != "run"
+        ):
             world.end(job_id, "expired", keep_ms, reason="deadline")
             world.announce(job, job_id, "expired")
             expired, more = expired + 1, True

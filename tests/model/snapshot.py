@@ -1,4 +1,5 @@
-"""One look at everything a queue keeps on the server, and what must hold of any such look by itself, model or not.
+"""One look at everything a queue keeps on the server, and what must hold of any such look by
+itself, model or not.
 
 No Hypothesis here and no rules of single scripts.
 """
@@ -108,7 +109,9 @@ def check_alone(now: Snapshot, tampered: Collection[str]) -> None:
 
 
 def _check_homes(now: Snapshot, tampered: Collection[str]) -> None:
-    """Every live job is listed in exactly one index, the one its record names; nobody else is listed."""
+    """Every live job is listed in exactly one index, the one its record names; nobody else is
+    listed.
+    """
     listed: dict[str, list[str]] = {}
     for name in now.live_indexes():
         for job_id in now.index(name):
@@ -154,7 +157,9 @@ def _check_workers(now: Snapshot) -> None:
 
 
 def check_step(before: Snapshot, now: Snapshot, tampered: Collection[str]) -> None:
-    """What must hold of any two looks with one call between them: fencing, one end, nothing lost."""
+    """What must hold of any two looks with one call between them: fencing, one end, nothing
+    lost.
+    """
     old, new = before.jobs(), now.jobs()
     for job_id in old.keys() & new.keys() - set(tampered):
         was, job = old[job_id], new[job_id]

@@ -1,9 +1,11 @@
-"""All scripts in random order on a real server, compared with a plain-Python model after every call.
+"""All scripts in random order on a real server, compared with a plain-Python model after every
+call.
 
-TASKQ_MODEL=long runs for minutes and draws anew each time; the run in the suite is the same for the same code
-(`derandomize`), so a commit is judged by what it changes and not by luck. No example database: a failure is
-reproduced by the printed steps (or, in the long run, by the printed blob), not by a file of this machine.
-TASKQ_MODEL_LUA=folder runs the scripts of another folder, to see that a broken one is noticed.
+TASKQ_MODEL=long runs for minutes and draws anew each time; the run in the suite is the same for the
+same code (`derandomize`), so a commit is judged by what it changes and not by luck. No example
+database: a failure is reproduced by the printed steps (or, in the long run, by the printed blob),
+not by a file of this machine. TASKQ_MODEL_LUA=folder runs the scripts of another folder, to see
+that a broken one is noticed.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ def _settings() -> settings:
         deadline=None,
         database=None,
         print_blob=True,
+        report_multiple_bugs=False,
         derandomize=not LONG,
         suppress_health_check=list(HealthCheck),
         phases=(Phase.explicit, Phase.generate, Phase.shrink),

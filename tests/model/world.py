@@ -1,7 +1,8 @@
-"""The model's memory: where every job of one queue is, in plain Python, and the moves all scripts share.
+"""The model's memory: where every job of one queue is, in plain Python, and the moves all scripts
+share.
 
-What the scripts do is in tests/model/rules.py. Nothing here reads lua/ or talks to a server. Times are Unix ms,
-`now_us` apart. Keys are named without the queue's prefix.
+What the scripts do is in tests/model/rules.py. Nothing here reads lua/ or talks to a server. Times
+are Unix ms, `now_us` apart. Keys are named without the queue's prefix.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class World:
     now_us: int = START_US
     jobs: dict[str, Record] = field(default_factory=dict)
     indexes: dict[str, dict[str, int]] = field(default_factory=dict)
-    """`ready`, `ready:<class>`, `scheduled`, `retry`, `dead`, `done`, `running:<worker>`: id by score."""
+    """`ready`, `ready:<class>`, `scheduled`, `retry`, `dead`, `done`, `running:<worker>`: id by
+    score.
+    """
     alive: dict[str, str] = field(default_factory=dict)
     cancels: dict[str, set[str]] = field(default_factory=dict)
     holders: set[str] = field(default_factory=set)
@@ -70,7 +73,7 @@ class World:
             keys[f"cancels:{worker}"] = frozenset(asked)
         for minute, counted in self.minutes.items():
             keys[f"stats:{minute}"] = {name: str(n) for name, n in counted.items()}
-        keys["stats"] = {name: str(n) for name, n in self.stats.items()}
+        keys["stats"] = {name: str(n) for name, n in self.stats.items() if n}
         keys["holders"], keys["classes"] = frozenset(self.holders), frozenset(self.classes)
         keys["suspects"], keys["meta"], keys["wake"] = self.suspects, self.meta, self.wake
         return {name: value for name, value in keys.items() if value}
@@ -135,7 +138,9 @@ class World:
             self.told.append((channel, f"{job_id}\n{state}\n{outcome}"))
 
     def end(self, job_id: str, state: str, keep_ms: int, **fields: str) -> None:
-        """A job ends: dead jobs are listed in `dead`, the others in `done`; none when kept for 0 ms."""
+        """A job ends: dead jobs are listed in `dead`, the others in `done`; none when kept for 0
+        ms.
+        """
         if keep_ms <= 0:
             self.forget_record(job_id)
             return
@@ -157,8 +162,8 @@ class World:
                 self.drop(name)
 
     def trim(self, name: str, keep_ms: int, keep_count: int, budget: int) -> None:
-        """Keep an index of ended jobs within age and count. Only a record that ended just then goes with its
-        entry: the id may have been used again since.
+        """Keep an index of ended jobs within age and count. Only a record that ended just then goes
+        with its entry: the id may have been used again since.
         """
         index = self.index(name)
         for score, job_id in self.listed(name)[:budget]:
