@@ -4,6 +4,7 @@ Redis.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
@@ -22,8 +23,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Registry:
-    """The registering half of `TaskQ`."""
+class Registry(ABC):
+    """The registering half of `TaskQ`, which knows how to send."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
@@ -31,13 +32,13 @@ class Registry:
         self.codec = Codec()
         self._lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
 
+    @abstractmethod
     async def send(self, call: Signature[R]) -> Job[R]:
         """Enqueue one call; see TaskQ.send."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_sync(self, call: Signature[R]) -> Job[R]:
         """As `send`, blocking."""
-        raise NotImplementedError
 
     def register_dataclass(self, cls: type[T], name: str | None = None) -> type[T]:
         """Let instances of a dataclass be arguments and results; also a decorator. Both sides must
