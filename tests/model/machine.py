@@ -13,7 +13,7 @@ import functools
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import redis
 from hypothesis import strategies as st
@@ -50,7 +50,15 @@ keeps = st.sampled_from([HOUR_MS, HOUR_MS, 2 * HOUR_MS, 0])
 few = st.sampled_from([1000, 1000, 1, 3])
 limits = st.sampled_from([1, 1, 2, 3, 5, 0])
 slots = st.sampled_from(
-    [{"": 5}, {"": 2}, {"": 5, "gpu": 5}, {"gpu": 2, "": 2}, {"": 1, "gpu": 3}, {"": 3, "gpu": 0}]
+    [
+        {"": 5},
+        {"": 2},
+        {"": 5, "gpu": 5},
+        {"": 5, "fragile": 1},
+        {"fragile": 2, "gpu": 2, "": 2},
+        {"": 1, "gpu": 3},
+        {"": 3, "gpu": 0},
+    ]
 )
 moments = st.sampled_from(
     ["", "", "", "+0", "+1", "+1500", "+4000", f"+{BEAT_MS}"]
@@ -103,7 +111,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.again: Callable[[], object] | None = None
         self.lasting = False
 
-    _sets: dict[Path | None, ScriptSet] = {}
+    _sets: ClassVar[dict[Path | None, ScriptSet]] = {}
 
     @classmethod
     def scripts(cls, folder: Path | None) -> ScriptSet:
@@ -198,8 +206,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.now.keys == self.before.keys
 
     def repeatable(self, call: Callable[[], object], *, lasting: bool = False) -> None:
-        """Make a call, and remember it as one that may be sent again and must not count again: at once, or
-        (`lasting`) at any later time, because its token is used up.
+        """Make a call, and remember it as one that may be sent again and must not count again: at
+        once, or (`lasting`) at any later time, because its token is used up.
         """
         self.lasting = False
         call()
@@ -441,6 +449,8 @@ class QueueMachine(RuleBasedStateMachine):
         max_crashes=st.integers(1, 3), dead_max=few, keep=keeps, limit=st.sampled_from([100, 1, 2])
     )
     def reap(self, max_crashes: int, dead_max: int, keep: int, limit: int) -> None:
+        if self.tampering:
+            max_crashes = 99  # a damaged id must not come to be ready in two classes
         lost = rules_jobs.lost_workers(self.world, EVERY_MS, GRACE_MS)
 
         def choice(order: tuple[str, ...]) -> Callable[[World], object]:
@@ -466,7 +476,9 @@ class QueueMachine(RuleBasedStateMachine):
     def an_id_is_used_again_when_its_record_is_gone(
         self, job_id: str, worker: str, dies: bool, later: str
     ) -> None:
-        """A result is kept for an hour, the end of its job is listed for two; then the id means a new job."""
+        """A result is kept for an hour, the end of its job is listed for two; then the id means
+        a new job.
+        """
         job = NewJob(job_id, "task", job_id.encode())
         self.do_enqueue([job], 1000, False)
         self.beat_and_claim(worker, {"": 5})
@@ -537,7 +549,9 @@ class QueueMachine(RuleBasedStateMachine):
         )
 
     @rule(
-        index=st.sampled_from(["ready", "ready:gpu", "scheduled", "retry", "dead", "done", "done"]),
+        index=st.sampled_from(
+            ["ready", "ready:gpu", "ready:fragile", "scheduled", "retry", "dead", "done", "done"]
+        ),
         limit=st.sampled_from([200, 1, 2]),
     )
     def purge(self, index: str, limit: int) -> None:
@@ -610,7 +624,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def the_next_record_runs_out(self) -> None:
-        """Up to the ms at which the first ended job is forgotten by itself; its index may remember it longer."""
+        """Up to the ms at which the first ended job is forgotten by itself; its index may
+        remember it longer.
+        """
         ends = [at for key, at in self.world.expiry.items() if key.startswith("job:")]
         if ends:
             self.pass_time(min(ends) - self.world.now)

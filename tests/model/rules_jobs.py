@@ -175,5 +175,8 @@ def _crash(world: World, job_id: str, worker: str, max_crashes: int, keep_ms: in
         world.dead_by_crash += 1
         return "DEAD"
     job.update(state="ready", crashes=str(crashes))
+    if crashes >= max_crashes - 1:
+        job["class"] = "fragile"
+        world.classes.add("fragile")
     world.ready(job.get("class", ""))[job_id] = int(job["rank"])
     return "READY"

@@ -61,12 +61,16 @@ def revive(world: World, ids: Sequence[str]) -> dict[str, str]:
             "on_miss",
         }
         kept |= {"timeout_ms", "class"}
+        if job.get("class") == "fragile":
+            del job["class"]
         world.jobs[job_id] = {name: value for name, value in job.items() if name in kept}
         world.jobs[job_id]["state"] = "ready"
         world.expiry.pop(f"job:{job_id}")
         world.index("dead").pop(job_id, None)
         world.index("done").pop(job_id, None)
-        world.ready(job.get("class", ""))[job_id] = world.rank(int(job.get("priority", 5)), None, world.now)
+        world.ready(job.get("class", ""))[job_id] = world.rank(
+            int(job.get("priority", 5)), None, world.now
+        )
     world.wake_up(len(revived))
     world.count("revived", len(revived))
     return words

@@ -101,11 +101,13 @@ def check_alone(now: Snapshot, tampered: Collection[str]) -> None:
     _check_lives(now)
     _check_workers(now)
     wake = now.keys.get("wake", 0)
-    assert isinstance(wake, int) and wake <= 4, f"{wake} wake tokens"
+    assert isinstance(wake, int), "the wake list holds no tokens"
+    assert wake <= 4, f"{wake} wake tokens"
     for name, content in now.keys.items():
         for score in content.values() if isinstance(content, dict) else ():
             if isinstance(score, float):
-                assert math.isfinite(score) and 0 <= score < 2**53, f"{name}: score {score!r}"
+                assert math.isfinite(score), f"{name}: score {score!r}"
+                assert 0 <= score < 2**53, f"{name}: score {score!r}"
 
 
 def _check_homes(now: Snapshot, tampered: Collection[str]) -> None:
@@ -167,7 +169,8 @@ def check_step(before: Snapshot, now: Snapshot, tampered: Collection[str]) -> No
             continue
         token, had = int(job.get("token", 0)), int(was.get("token", 0))
         if job["state"] == "running" and was["state"] != "running":
-            assert was["state"] == "ready" and token > had, f"{job_id}: token {had} -> {token}"
+            assert was["state"] == "ready", f"{job_id}: claimed while {was['state']}"
+            assert token > had, f"{job_id}: token {had} -> {token}"
         else:
             assert token == had, f"{job_id}: token {had} -> {token} without a claim"
         if was["state"] in ENDED:
