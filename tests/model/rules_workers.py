@@ -127,7 +127,8 @@ def _take(
     if expired:
         world.last_until("done", keep_ms)
     world.count("expired", expired)
-    if more:
+    for_others = any(min(room, limit) < 1 and world.ready(name) for name, room in slots.items())
+    if more or for_others:
         world.wake_up(1)
     return jobs, more
 

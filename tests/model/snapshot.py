@@ -178,3 +178,33 @@ def check_step(before: Snapshot, now: Snapshot, tampered: Collection[str]) -> No
         if job.get("attempt", "0") > was.get("attempt", "0"):
             assert job.get("crashes") == was.get("crashes"), f"{job_id}: a failure is no crash"
         assert (was["task"], was["payload"]) == (job["task"], job["payload"])
+
+
+def check_claims(
+    before: Snapshot, now: Snapshot, claims: Any, limit: int, slots: dict[str, int]
+) -> None:
+    """What must hold of any claim: nothing granted that was due to expire or while paused, in the
+    order of rank, no more than asked for, and nothing better left behind.
+    """
+    word, now_ms, granted = claims[0], claims[1], claims[5]
+    assert not granted or (word == "OK" and "paused" not in now.hash("meta"))
+    for job in granted:
+        if job.get("on_miss") != "run":
+            assert int(job.get("deadline_ms", now_ms + 1)) > now_ms, f"{job['id']} is too late"
+    names = {f"ready:{name}" if name else "ready": room for name, room in slots.items()}
+    gone: dict[str, list[tuple[float, str]]] = {}
+    for name, room in names.items():
+        was, left = before.index(name), now.index(name)
+        gone[name] = sorted((rank, job_id) for job_id, rank in was.items() if job_id not in left)
+        assert len(gone[name]) <= room, f"{len(gone[name])} from {name}, room for {room}"
+    taken = sorted(one for ones in gone.values() for one in ones)
+    assert len(taken) <= limit
+    ids = {job["id"] for job in granted}
+    order = [job_id for _, job_id in taken if job_id in ids]
+    assert [job["id"] for job in granted] == order, "not in the order of rank"
+    for name, room in names.items() if word == "OK" else ():
+        left_behind = [(rank, job_id) for job_id, rank in now.index(name).items()]
+        if left_behind and len(gone[name]) < room:
+            assert len(taken) == limit, f"{name} has jobs and the worker has room"
+            assert not taken or min(left_behind) > taken[-1], "a better job was left behind"
+        assert not left_behind or not gone[name] or min(left_behind) > gone[name][-1]

@@ -1,0 +1,163 @@
+"""Short stories: rules of several calls that single draws would rarely put together, and damage
+done by hand, as somebody with redis-cli might.
+"""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from taskq.commands import Ack, Failure, NewJob
+from tests.model.machine import HOUR_MS, Lease, QueueMachine, few, id_lists, ids, keeps, workers
+from tests.model.pair import EVERY_MS, GRACE_MS
+
+reap_limits = st.sampled_from([100, 100, 1, 2])
+
+
+class StoryMachine(QueueMachine):
+    """The machine the test runs."""
+
+    def own_lease(self, job_id: str, worker: str) -> Lease | None:
+        """The lease of that job, when that worker has it."""
+        return next((one for one in self.running() if one[:2] == (job_id, worker)), None)
+
+    def die(self, worker: str, max_crashes: int, limit: int, comes_back: bool = False) -> None:
+        """No heartbeat; the worker is suspected, then lost, unless it comes back in time."""
+        if worker in self.world.alive:
+            self.client.delete(self.keys.alive(worker))
+            self.world.drop(f"alive:{worker}")
+            self.look_anew()
+        self.pass_time(EVERY_MS)
+        self.reap(max_crashes, 1000, HOUR_MS, limit)
+        self.pass_time(GRACE_MS)
+        if comes_back:
+            self.heartbeat(worker)
+        self.reap(max_crashes, 1000, HOUR_MS, limit)
+
+    @precondition(lambda self: not self.running())
+    @rule(
+        job_ids=id_lists,
+        worker=workers,
+        job_class=st.sampled_from(["", "", "", "gpu"]),
+        limit=st.integers(1, 4),
+    )
+    def work_comes_and_is_taken(
+        self, job_ids: list[str], worker: str, job_class: str, limit: int
+    ) -> None:
+        jobs = [NewJob(i, "task", i.encode(), job_class=job_class) for i in job_ids]
+        self.enqueue(jobs, 1000, False)
+        self.heartbeat(worker)
+        self.claim(worker, limit, {"": 3, "gpu": 2}, HOUR_MS)
+
+    @rule(
+        worker=workers,
+        max_crashes=st.sampled_from([1, 2, 3]),
+        limit=reap_limits,
+        comes_back=st.sampled_from([False, False, True]),
+    )
+    def a_worker_dies(self, worker: str, max_crashes: int, limit: int, comes_back: bool) -> None:
+        self.heartbeat(worker)
+        self.claim(worker, 3, {"": 3, "fragile": 1, "gpu": 2}, HOUR_MS)
+        self.die(worker, max_crashes, limit, comes_back)
+
+    @precondition(lambda self: bool(self.running()))
+    @rule(
+        data=st.data(),
+        does=st.sampled_from(["fails", "releases", "dies", "confirms", "acks"]),
+        keep=keeps,
+    )
+    def a_running_job_is_cancelled(self, data: st.DataObject, does: str, keep: int) -> None:
+        """Its worker is asked to stop it, and may or may not listen."""
+        job_id, worker, token = data.draw(st.sampled_from(self.running()))
+        self.cancel(job_id, keep, "", "")
+        if does == "fails":
+            self.fail(worker, [Failure(job_id, token, 1, "error", "E: e", "")], 1000, keep)
+        elif does == "releases":
+            self.release(worker, [(job_id, token, "")], keep)
+        elif does == "dies":
+            self.die(worker, 3, 100)
+        elif does == "confirms":
+            self.heartbeat(worker)
+            self.cancel(job_id, keep, token, worker)
+        else:
+            self.ack(worker, [Ack(job_id, token, b"", keep)], HOUR_MS, 1000, 0, {"": 0})
+
+    @precondition(lambda self: bool(self.running()))
+    @rule(data=st.data(), ms=st.sampled_from([-3_000, -1]))
+    def the_clock_steps_back_between_two_claims(self, data: st.DataObject, ms: int) -> None:
+        """The second lease must have a greater token all the same."""
+        job_id, worker, token = data.draw(st.sampled_from(self.running()))
+        self.release(worker, [(job_id, token, "")], HOUR_MS)
+        self.pass_time(ms)
+        self.heartbeat(worker)
+        self.claim(worker, 5, {"": 5}, HOUR_MS)
+
+    @precondition(lambda self: bool(self.running()))
+    @rule(data=st.data(), dead_max=few)
+    def a_dead_job_is_revived(self, data: st.DataObject, dead_max: int) -> None:
+        job_id, worker, token = data.draw(st.sampled_from(self.running()))
+        self.fail(worker, [Failure(job_id, token, None, "error", "E: e", "")], dead_max, HOUR_MS)
+        self.repeatable(lambda: self.revive([job_id]))
+
+    @rule(job_id=ids, worker=workers, dies=st.booleans(), later=st.sampled_from(["", "+9000"]))
+    def an_id_is_used_again_when_its_record_is_gone(
+        self, job_id: str, worker: str, dies: bool, later: str
+    ) -> None:
+        """A result is kept for an hour, the end of its job is listed for two; then the id means
+        a new job.
+        """
+        job = NewJob(job_id, "task", job_id.encode())
+        self.enqueue([job], 1000, False)
+        self.heartbeat(worker)
+        self.claim(worker, 5, {"": 5}, HOUR_MS)
+        lease = self.own_lease(job_id, worker)
+        if lease is None:
+            return
+        token = lease[2]
+        if dies:
+            failure = Failure(job_id, token, None, "error", "ValueError: no", "")
+            self.fail(worker, [failure], 1000, HOUR_MS)
+        acks = [Ack(job_id, token, b"1", HOUR_MS)]
+        self.ack(worker, acks, 2 * HOUR_MS, 1000, 0, {"": 0})
+        self.the_next_record_runs_out()
+        self.enqueue([job._replace(at=later)], 1000, False)
+
+    # Damage. The engine need not mend it, but must neither run a job twice at a time nor lose
+    # another one.
+
+    @precondition(lambda self: self.tampering and bool(self.running()))
+    @rule(
+        data=st.data(),
+        index=st.sampled_from(["ready", "scheduled", "retry", "running:w1", "running:w2"]),
+        now=st.booleans(),
+    )
+    def somebody_lists_a_running_job_elsewhere(
+        self, data: st.DataObject, index: str, now: bool
+    ) -> None:
+        job_id, worker, _ = data.draw(st.sampled_from(self.running()))
+        kind, _, other = index.partition(":")
+        if "class" in self.world.jobs[job_id] or other == worker:
+            return
+        if other and other not in self.world.holders:
+            return
+        score = self.world.now if now else 7
+        self.client.zadd(self.keys.prefix + index, {job_id: score})
+        self.world.index(index)[job_id] = score
+        self.tampered.add(job_id)
+        self.look_anew()
+        if kind in ("scheduled", "retry"):
+            self.promote(100)
+        elif other:
+            self.held(other)
+            self.die(other, 3, 100)
+
+    @precondition(lambda self: self.tampering)
+    @rule(job_id=ids)
+    def somebody_deletes_a_live_record(self, job_id: str) -> None:
+        job = self.world.jobs.get(job_id)
+        if job and f"job:{job_id}" not in self.world.expiry and "class" not in job:
+            self.client.delete(self.keys.job(job_id))
+            self.world.forget_record(job_id)
+            self.tampered.add(job_id)
+            self.again, self.lasting = None, False
+            self.look_anew()
