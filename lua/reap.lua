@@ -30,7 +30,7 @@
 -- {"OK", now_ms, wait_ms, id, "READY" | "DEAD" | "CANCELLED", worker, ...}   wait_ms: call again after that long
 -- Cost: O(h + k log n) for h holders looked at and k jobs, h <= 100, k <= 100
 -- Flags: allow-oom
--- @include now_us text expect read_job count announce last_until finish trim wake_up
+-- @include now_us text expect read_job count announce last_until finish trim wake_up score_of
 local holders, suspects, meta, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local dead, done, wake, stats, classes = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local job_prefix, alive_prefix, running_prefix, cancels_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -99,7 +99,7 @@ for _, move in ipairs(moves) do
     elseif job[5] then
       target = ready .. ':' .. job[5]
     end
-    redis.call('ZADD', target, tonumber(job[4]) or 0, id)
+    redis.call('ZADD', target, score_of(job[4]), id)
     back = back + 1
   elseif word == 'DEAD' then
     local problem = 'WorkerLost: worker ' .. worker .. ' died while it ran this job (crash ' .. crashes .. ')'

@@ -17,7 +17,7 @@
 -- {"OK", now_ms, id, "READY" | "CANCELLED" | "STALE" | "GONE", ...}
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: allow-oom
--- @include now_us text expect read_job count announce last_until finish wake_up
+-- @include now_us text expect read_job count announce last_until finish wake_up score_of
 local running, ready, classes, done, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local job_prefix, worker, keep_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
@@ -37,7 +37,7 @@ for position = 4, #ARGV, 3 do
     local class = ARGV[position + 2]
     if class == '' then class = job[7] or '' end
     if class ~= '' then redis.call('ZCARD', ready .. ':' .. class) end
-    held[#held + 1] = { id, word, tonumber(job[4]) or 0, class, job[6] }
+    held[#held + 1] = { id, word, score_of(job[4]), class, job[6] }
   end
   words[#words + 1], words[#words + 2] = id, word
 end

@@ -85,7 +85,7 @@ class TaskQ(Registry):
 
     @property
     def client(self) -> Client:
-        """The async client; made at the first use."""
+        """The async client; made at the first use. Serves one event loop at a time."""
         with self._lock:
             if self._client is None:
                 settings = self.settings

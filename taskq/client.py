@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from taskq import commands
@@ -79,19 +79,19 @@ class Client:
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._batches = loop, {}
+            self._loop, self._batches, self._sending = loop, {}, set()
         batch = self._batches.get(queue)
         if batch is None:
             batch = self._batches[queue] = []
-            loop.call_soon(self._flush, queue)
+            loop.call_soon(self._flush, queue, batch)
         future: asyncio.Future[bool] = loop.create_future()
         batch.append((job, future))
         return await future
 
-    def _flush(self, queue: str) -> None:
-        batch = self._batches.pop(queue, [])
-        for start in range(0, len(batch), BATCH):
-            part = batch[start : start + BATCH]
+    def _flush(self, queue: str, batch: Batch) -> None:
+        if self._batches.get(queue) is batch:
+            del self._batches[queue]
+        for part in _parts(batch):
             sent: asyncio.Future[Any] | None = None
             if queue in self._registered:
                 sent = self.store.post(
@@ -253,9 +253,24 @@ class Client:
 
     async def close(self) -> None:
         """Let what is being sent arrive, then close the connections."""
-        if self._sending:
+        if self._sending and self._loop is asyncio.get_running_loop():
             await asyncio.gather(*self._sending, return_exceptions=True)
         await self.store.close()
+
+
+def _parts(batch: Batch) -> Iterator[Batch]:
+    """At most 200 a call, and no id twice in one: replies name ids, so its callers could not be
+    told apart.
+    """
+    part: Batch = []
+    seen: set[str] = set()
+    for item in batch:
+        if len(part) == BATCH or item[0].id in seen:
+            yield part
+            part, seen = [], set()
+        part.append(item)
+        seen.add(item[0].id)
+    yield part
 
 
 def _answer(batch: Batch, done: Enqueued) -> None:

@@ -86,9 +86,10 @@ class Job(Generic[R]):
         return self._jobs.info_sync(self.queue, self.id)
 
     async def cancel(self) -> bool:
-        """Stop the job: True when it is cancelled, False when its worker was asked to stop it.
+        """Stop the job: True when it is cancelled (also when it was before), False when its worker
+        was asked to stop it.
 
-        Raises WrongState when it has ended, JobNotFound when there is none.
+        Raises WrongState when it has ended otherwise, JobNotFound when there is none.
         """
         return await self._jobs.cancel(self.queue, self.id)
 

@@ -5,5 +5,5 @@ local function next_due(scheduled, retry, now)
   if again and (not first or again < first) then first = again end
   if not first then return '-1' end
   if first <= now then return '0' end
-  return string.format('%.0f', first - now)
+  return string.format('%.0f', math.min(first - now, 1e14)) -- an infinite score has no digits
 end

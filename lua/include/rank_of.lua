@@ -10,7 +10,10 @@ local function rank_of(policy, priority, deadline, at)
     end
     local due = at + patience
     if deadline and deadline < due then due = deadline end
+    if due ~= due then return at end
     return due
   end
-  return (9 - priority) * 1e13 + (deadline or at + (tonumber(policy[2]) or 60000))
+  local rank = (9 - priority) * 1e13 + (deadline or at + (tonumber(policy[2]) or 60000))
+  if rank ~= rank then return at end -- 'nan' is a number to tonumber, but no score
+  return rank
 end

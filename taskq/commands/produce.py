@@ -135,6 +135,8 @@ def cancel(
         word, detail = text(reply[0]), text(reply[1])
         if word == "NOT_FOUND":
             raise not_found(keys, job_id)
+        if word == "ENDED" and detail == "cancelled":
+            return True  # as asked; it may be this very call, sent again after its reply was lost
         if word == "ENDED":
             raise WrongState(
                 f"job {job_id} cannot be cancelled: it is {detail}", job_id=job_id, state=detail

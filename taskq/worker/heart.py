@@ -88,7 +88,7 @@ class Heart:
                 if self._failing:
                     log.warning("heartbeat works again")
                 self._failing = False
-            except StoreError as error:
+            except Exception as error:  # nothing may end this thread but `stop`
                 if not self._failing:
                     log.warning("heartbeat failed, trying on: %s", error)
                 self._failing = True
@@ -96,12 +96,22 @@ class Heart:
     def beat(self) -> None:
         """One beat for every queue; the roster at every fifth."""
         ttl_ms = round(self._settings.heartbeat_ttl * 1000)
+        refused: StoreError | None = None
         for keys in self._queues:
-            beat = self._store.run(commands.heartbeat(keys, self._worker, ttl_ms=ttl_ms))
-            if beat.lapsed and self._beats:
+            try:
+                beat = self._store.run(commands.heartbeat(keys, self._worker, ttl_ms=ttl_ms))
+            except StoreUnavailable:
+                raise
+            except StoreError as error:  # this queue's keys or rights: the others must live on
+                refused = refused or error
+                continue
+            # After a failed beat the reply that said "lapsed" may be the one that was lost.
+            if (beat.lapsed or self._failing) and self._beats:
                 self._on_lapse(keys.queue)
             if beat.cancels:
                 self._on_cancel(keys.queue, beat.cancels)
+        if refused is not None:
+            raise refused
         self.last_beat = time.monotonic()
         if self._beats % ROSTER_EVERY == 0:
             fields = self._identity.fields(self._load(), "ok")

@@ -52,10 +52,12 @@ class Line:
 
     @property
     def owes(self) -> bool:
-        """True while something is to be reported, or is on its way."""
-        return bool(self.flying or self.acks or self.failures or self.released or self.cancelled)
+        """True while something is to be reported, is on its way, or may be held unknown to us."""
+        reports = self.acks or self.failures or self.released or self.cancelled
+        return bool(self.unsure or self.flying or reports)
 
-    def unreported(self) -> set[str]:
-        """Ids whose end is known here but may not be known to Redis."""
-        ids = {ack.id for ack in self.acks} | {failure.id for failure in self.failures}
-        return ids | {job[0] for job in self.released} | {job[0] for job in self.cancelled}
+    def unreported(self) -> set[tuple[str, str]]:
+        """Leases (id, token) whose end is known here but may not be known to Redis."""
+        given = {(job[0], job[1]) for job in (*self.released, *self.cancelled)}
+        failed = {(failure.id, failure.token) for failure in self.failures}
+        return given | failed | {(ack.id, ack.token) for ack in self.acks}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import traceback as tracebacks
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from taskq.errors import (
     Retry,
     SerializationError,
 )
-from taskq.options import Options
+from taskq.options import LONGEST, Options
 from taskq.retry import DEFAULT_BACKOFF, BackoffRule, backoff_from_text, delay_for, may_retry
 
 #: Characters kept of an error's message and of its traceback.
@@ -129,10 +130,10 @@ def _decide(
     if attempt > rule.retries:
         return None, "failed"
     if isinstance(error, Retry):
-        if error.delay is not None:
-            return max(0.0, float(error.delay)), "retry"
-        return delay_for(rule.backoff, attempt, error, draw), "retry"
-    if isinstance(error, RemoteError):
+        if isinstance(error.delay, (int, float)) and math.isfinite(error.delay):
+            return min(max(0.0, float(error.delay)), LONGEST), "retry"
+        allowed = True
+    elif isinstance(error, RemoteError):
         allowed = not rule.retry_on or any(name in rule.retry_on for name in error.names)
     else:
         allowed = may_retry(error, rule.retry_on)

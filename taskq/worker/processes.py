@@ -87,12 +87,18 @@ class _Slot:
         self._pid = 0
 
     async def start(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = ProcessPoolExecutor(
                 1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin
             )
-            self._pid = await asyncio.get_running_loop().run_in_executor(self._pool, os.getpid)
-        return self._pool
+            pid = await asyncio.get_running_loop().run_in_executor(pool, os.getpid)
+            if self._pool is not pool:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                raise ProcessDied("stopped while its process was starting")
+            self._pid = pid
+        return pool
 
     async def run(self, work: Work) -> bytes:
         """The encoded result. Raises RemoteError, Retry, Discard or ProcessDied."""
@@ -114,10 +120,11 @@ class _Slot:
     def kill(self) -> None:
         """End the process at once; the next run starts a new one."""
         pool, self._pool = self._pool, None
+        pid, self._pid = self._pid, 0  # 0 while a process starts: an old number may be another's
         if pool is not None:
-            if self._pid:
+            if pid:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
             pool.shutdown(wait=False, cancel_futures=True)
 
 

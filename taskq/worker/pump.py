@@ -128,7 +128,7 @@ class Pump:
                 line.refused = 0
             except StoreUnavailable:
                 raise
-            except StoreError as error:
+            except Exception as error:  # refused, or nonsense in Redis: other queues must go on
                 self._let_rest(line, error)
         if len(lines) > 1:
             # Each turn begins with the next queue, so that under load none is always last.
@@ -153,12 +153,12 @@ class Pump:
             busy = True
         return busy
 
-    def _let_rest(self, line: Line, error: StoreError) -> None:
+    def _let_rest(self, line: Line, error: Exception) -> None:
         """Redis refuses what this queue needs, and only a person can mend that: others go on
         meanwhile.
         """
         line.refused += 1
-        log.error("queue %s: %s", line.queue, error)
+        log.error("queue %s: %s: %s", line.queue, type(error).__name__, error)
         pause = min(10.0, 0.1 * 2 ** min(line.refused, 10)) * random.uniform(0.5, 1)
         loop = asyncio.get_running_loop()
         line.rests_until = loop.time() + pause
@@ -196,11 +196,14 @@ class Pump:
                 line.keys, self._worker, keep_ms=self._keep_ms, limit=limit, slots=slots
             )
         line.flying = True
+        if limit > 0:
+            line.hot = False  # now, not with the reply: a wake-up that is read before it must count
         try:
             claims = await self._store.run(call)
         except BaseException:
             line.acks[:0] = acks
             line.unsure = True
+            line.hot = line.hot or limit > 0
             raise
         finally:
             line.flying = False
@@ -219,8 +222,8 @@ class Pump:
             self._beat()
             line.hot = False
             asyncio.get_running_loop().call_later(0.1, self.heat, line.queue)
-        elif limit > 0:
-            line.hot = claims.more or (claims.word == "OK" and len(claims.jobs) >= limit)
+        elif limit > 0 and (claims.more or (claims.word == "OK" and len(claims.jobs) >= limit)):
+            line.hot = True
         if claims.next_due_ms < 0:
             line.due_at = math.inf
         else:
@@ -284,24 +287,32 @@ class Pump:
         """
         runner = self._runner
         assert runner is not None
-        mine = {job_id for job_id, run in runner.running.items() if run.line is line}
-        unreported = line.unreported()
-        held: set[str] = set()
-        total = 1
-        while len(held) < total:
-            page = await self._store.run(commands.held(line.keys, self._worker, len(held)))
+        # By token: the same id may be held under a newer lease than the one that is known here.
+        mine = {
+            (run.job.id, run.job.token): run for run in runner.running.values() if run.line is line
+        }
+        known = line.unreported() | set(mine)
+        held: set[tuple[str, str]] = set()
+        seen, total = 0, 1
+        while seen < total:
+            page = await self._store.run(commands.held(line.keys, self._worker, seen))
             total = page.total
             if not page.ids:
                 break
-            held.update(page.ids)
+            seen += len(page.ids)
             for job in page.jobs:
-                if job.id not in mine and job.id not in unreported:
-                    log.info("job %s: adopted after a lost reply", job.id)
-                    # Its deadline was checked at the claim; the claim's time will do for the run.
-                    runner.start(line, job, job.number(b"started_ms") or 0)
-        for job_id in mine - held:
-            if job_id in runner.running:
-                runner.lose(job_id)
+                held.add((job.id, job.token))
+                if (job.id, job.token) in known:
+                    continue
+                if not self.accepting:
+                    line.released.append((job.id, job.token, ""))
+                    continue
+                log.info("job %s: adopted after a lost reply", job.id)
+                # Its deadline was checked at the claim; the claim's time will do for the run.
+                runner.start(line, job, job.number(b"started_ms") or 0)
+        for lease, run in mine.items():
+            if lease not in held and runner.runs(run):
+                runner.lose(run)
         line.unsure = False
 
     async def _recover(self, error: StoreUnavailable) -> None:
@@ -347,13 +358,16 @@ class Pump:
             await asyncio.sleep(random.uniform(0.1, 0.5))
             woken = None
         line = self._by_wake.get(woken) if woken else None
-        if line is not None and self.accepting and self._free() <= 0:
+        if line is not None and self._free() <= 0:
             try:
-                await self._store.run(
+                claims = await self._store.run(
                     commands.claim(
                         line.keys, self._worker, keep_ms=self._keep_ms, limit=0, slots={"": 0}
                     )
                 )
+                if claims.next_due_ms >= 0:  # the news may have been a due time
+                    due = asyncio.get_running_loop().time() + claims.next_due_ms / 1000
+                    line.due_at = min(line.due_at, due)
             except StoreError:
                 log.debug("could not pass a wake token on")
         self.heat(line.queue if line else None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import math
 import sys
 import time
 import types
@@ -23,56 +22,22 @@ from taskq.errors import InvalidName, LeaseLost
 from taskq.keys import check_name
 from taskq.registry import Registry
 from taskq.settings import Settings
-from taskq.task import PROCESS_CLASS, Task
+from taskq.task import PROCESS_CLASS
 from taskq.worker.line import Line
 from taskq.worker.policy import DeadlinePassed, TaskTimeout, failure_of, retry_rule
 from taskq.worker.processes import ProcessSlots, Work
+from taskq.worker.run import Run
 from taskq.worker.threads import Threads
 
 log = logging.getLogger("taskq.job")
 
 #: Seconds a cancelled coroutine has to end before it is left behind.
 STUBBORN = 5.0
+#: Ten years, ms. PEXPIRE refuses far more, half-way through an ack: its neighbours would be lost.
+LONGEST_KEPT = 315_360_000_000
 EAGER = sys.version_info >= (3, 12)
 
 Report = Callable[[Context, float, str], Coroutine[Any, Any, None]]
-
-
-class Run:
-    """One job being run."""
-
-    __slots__ = (
-        "began",
-        "bound",
-        "context",
-        "ends_at",
-        "fragile",
-        "handle",
-        "job",
-        "line",
-        "now_ms",
-        "slot",
-        "task",
-        "timeout",
-        "why",
-    )
-
-    def __init__(self, line: Line, job: ClaimedJob, task: Task[Any, Any], now_ms: int) -> None:
-        self.line = line
-        self.job = job
-        self.task = task
-        self.now_ms = now_ms
-        self.context: Context | None = None
-        self.handle: asyncio.Future[Any] | None = None
-        self.slot: Any = None
-        self.fragile = job.fields.get(b"class") == b"fragile"
-        self.began = time.monotonic()
-        self.timeout = 0.0
-        self.ends_at = math.inf
-        self.bound = "timeout"
-        """Which comes first: its timeout or its deadline."""
-        self.why = ""
-        """Why it is being stopped: timeout deadline cancel shutdown lost; '' while it may go on."""
 
 
 class Runner:
@@ -91,7 +56,8 @@ class Runner:
         look: Callable[[str | None], None],
         report: Report,
     ) -> None:
-        self.running: dict[str, Run] = {}
+        self.running: dict[tuple[str, str], Run] = {}
+        """By queue and job id: an id names a job only within its queue."""
         self.state: Any = None
         self.done = 0
         self.failed = 0
@@ -117,9 +83,12 @@ class Runner:
             self._ring()
             return
         run = Run(line, job, task, now_ms)
-        self.running[job.id] = run
+        old = self.running.get((line.queue, job.id))
+        if old is not None:
+            self.lose(old)  # Redis has granted a new lease on it, so the old one is gone
+        self.running[line.queue, job.id] = run
         try:
-            self._limit_time(run)
+            run.limit_time(self._settings.timeout)
             if task.executor == "process":
                 self._start_process(run)
                 return
@@ -149,18 +118,6 @@ class Runner:
             log.warning("job %s: no task %r here; left to a worker that knows it", job.id, job.task)
             line.released.append((job.id, job.token, job_class))
         self._ring()
-
-    def _limit_time(self, run: Run) -> None:
-        job, fields = run.job, run.job.fields
-        timeout = run.task.defaults.timeout or self._settings.timeout
-        if b"timeout_ms" in fields:
-            timeout = (job.number(b"timeout_ms") or 1) / 1000
-        run.timeout = timeout
-        if b"deadline_ms" in fields and fields.get(b"on_miss") != b"run":
-            left = ((job.number(b"deadline_ms") or 0) - run.now_ms) / 1000
-            if left < timeout:
-                timeout, run.bound = left, "deadline"
-        run.ends_at = run.began + timeout
 
     def _context(self, run: Run) -> Context:
         job = run.job
@@ -250,6 +207,15 @@ class Runner:
 
     # Ends
 
+    def _over(self, run: Run) -> bool:
+        """Take a run off the list. False when it was left behind and reported before: the job may
+        be running anew by then, and that run must stay.
+        """
+        if not self.runs(run):
+            return False
+        del self.running[run.line.queue, run.job.id]
+        return True
+
     def _complete(self, run: Run, value: Any) -> None:
         if value is None:
             self._note_ack(run, b"")
@@ -263,20 +229,21 @@ class Runner:
 
     def _note_ack(self, run: Run, packed: bytes) -> None:
         job = run.job
-        if self.running.pop(job.id, None) is not run:
-            return  # left behind: its end was reported when it was given up
+        if not self._over(run):
+            return
         if run.fragile:
             self._look(None)
         keep_ms = job.number(b"result_ttl_ms") if b"result_ttl_ms" in job.fields else None
         if keep_ms is None:
             ttl = run.task.defaults.result_ttl
             keep_ms = self._default_keep_ms if ttl is None else round(ttl * 1000)
+        keep_ms = min(max(keep_ms, 0), LONGEST_KEPT)
         self.done += 1
         run.line.acks.append(Ack(job.id, job.token, packed, keep_ms))
         self._ring()
 
     def _fail(self, run: Run, error: BaseException) -> None:
-        if self.running.pop(run.job.id, None) is not run:
+        if not self._over(run):
             return
         if run.fragile:
             self._look(None)
@@ -288,7 +255,13 @@ class Runner:
         elif run.why == "lost" or isinstance(error, LeaseLost):
             log.warning("job %s: lease lost, its run was stopped", job.id)
         else:
-            self._note_failure(run, error)
+            try:
+                self._note_failure(run, error)
+            except Exception as problem:  # whatever goes wrong here, the job's end must be reported
+                log.exception("job %s: its failure could not be worked out", job.id)
+                line.failures.append(
+                    Failure(job.id, job.token, None, "failed", type(problem).__name__, "")
+                )
         self._ring()
 
     def _note_failure(self, run: Run, error: BaseException) -> None:
@@ -351,12 +324,12 @@ class Runner:
             log.error("job %s (%s): does not end when cancelled", run.job.id, run.job.task)
         self._fail(run, TaskTimeout("did not end when it was stopped"))
 
-    def cancel(self, ids: list[str]) -> None:
+    def cancel(self, queue: str, ids: list[str]) -> None:
         """Stop these runs because their cancellation was asked for. Threads are told and end by
         themselves.
         """
         for job_id in ids:
-            run = self.running.get(job_id)
+            run = self.running.get((queue, job_id))
             if run is not None and not run.why:
                 if run.task.executor == "thread":
                     if run.context is not None:
@@ -364,15 +337,18 @@ class Runner:
                 else:
                     self._stop(run, "cancel")
 
-    def lose(self, job_id: str) -> None:
+    def runs(self, run: Run) -> bool:
+        """True while this very run goes on."""
+        return self.running.get((run.line.queue, run.job.id)) is run
+
+    def lose(self, run: Run) -> None:
         """Another worker may run this job: stop it, report nothing."""
-        run = self.running.get(job_id)
-        if run is not None:
-            if run.context is not None:
-                run.context.lease_lost = True
-            self._stop(run, "lost")
-            if run.task.executor == "thread":
-                self.running.pop(job_id, None)
+        if run.context is not None:
+            run.context.lease_lost = True
+        self._stop(run, "lost")
+        if run.task.executor == "thread" and self._over(run):
+            self.threads.abandon()
+            self._ring()
 
     def abandon_all(self) -> None:
         """The worker goes: stop everything and note it as released, unpunished."""

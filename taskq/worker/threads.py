@@ -26,7 +26,7 @@ class Threads:
     def run(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
         """Run `call` on a thread, with the caller's context variables."""
         context = contextvars.copy_context()
-        return asyncio.get_running_loop().run_in_executor(self._pool, context.run, call)
+        return asyncio.get_running_loop().run_in_executor(self._pool, context.run, _call, call)
 
     def abandon(self) -> None:
         """One run will not end in time: later runs get a new pool, so the stuck thread takes no
@@ -39,3 +39,11 @@ class Threads:
     def close(self) -> None:
         """Take no more runs; those going on are not waited for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _call(call: Callable[[], Any]) -> Any:
+    """A future cannot carry StopIteration: on Python 3.11 it would never be done."""
+    try:
+        return call()
+    except StopIteration as error:
+        raise RuntimeError("the task raised StopIteration") from error

@@ -128,7 +128,7 @@ class Worker:
 
     def _on_cancel(self, queue: str, ids: list[str]) -> None:
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.runner.cancel, ids)
+            self._loop.call_soon_threadsafe(self.runner.cancel, queue, ids)
 
     def _on_lapse(self, queue: str) -> None:
         log.warning("queue %s: beat again after a gap", queue)
@@ -206,8 +206,11 @@ class Worker:
             return
         while not self._stopping.is_set():
             quiet = self.pump.idle and not any(line.hot for line in self.lines)
-            if quiet and not await self._anything_ready():
-                return
+            try:
+                if quiet and not await self._anything_ready():
+                    return
+            except StoreUnavailable as error:  # the pump tries on, so the end is not now
+                log.debug("burst: %s", error)
             try:
                 async with asyncio.timeout(0.02):
                     await self._stopping.wait()

@@ -133,13 +133,17 @@ def test_cancel_answers_differently_for_waiting_ended_unknown_and_running(cli: C
 
     first = cli.call("job", "cancel", waiting)
     again = cli.call("job", "cancel", waiting)
+    done = cli.enqueue("add", "1")
+    wait_until(lambda: cli.state(done) == "completed")
+    late = cli.call("job", "cancel", done)
     unknown = cli.call("job", "cancel", "nosuchjob")
     asked = cli.call("job", "cancel", running)
     (cli.folder / "go-x").touch()
 
-    assert (first.code, again.code, unknown.code, asked.code) == (0, 4, 3, 0)
+    assert (first.code, again.code, unknown.code, asked.code) == (0, 0, 3, 0)
+    assert late.code == 4
     assert "is cancelled" in first.err
-    assert "cannot be cancelled: it is cancelled" in again.error
+    assert "cannot be cancelled: it is completed" in late.error
     assert "no job 'nosuchjob' in any queue" in unknown.error
     assert "its worker was asked to stop it" in asked.err
 

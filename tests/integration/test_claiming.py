@@ -167,7 +167,7 @@ async def test_a_process_job_starts_at_once_when_any_worker_has_a_process_free(
                 began = time.monotonic()
                 await (await tasks.pid.enqueue(1)).result(timeout=10)
                 waits.append(time.monotonic() - began)
-            assert long.id in worker.runner.running
+            assert (long.queue, long.id) in worker.runner.running
             await long.result(timeout=10)
 
     assert max(waits) < 1.0

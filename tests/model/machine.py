@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from taskq.commands import Ack, Failure, NewJob
 from tests.model.pair import BEAT_MS, Pair
-from tests.model.world import START_US
+from tests.model.world import ENDED, START_US
 
 HOUR_MS = 3_600_000
 
@@ -218,12 +218,20 @@ class QueueMachine(Pair, RuleBasedStateMachine):
         job_id, worker, token = self.draw_lease(data)
         self.repeatable(lambda: self.cancel(job_id, keep, token, worker))
 
-    @rule(job_ids=id_lists)
-    def somebody_revives(self, job_ids: list[str]) -> None:
+    def draw_ids(self, data: st.DataObject) -> list[str]:
+        """A few ids, more often of ended jobs; the same twice, too."""
+        ended = sorted(i for i, job in self.world.jobs.items() if job["state"] in ENDED)
+        some = st.sampled_from(ended) | ids if ended else ids
+        return data.draw(st.lists(some, min_size=1, max_size=4))
+
+    @rule(data=st.data())
+    def somebody_revives(self, data: st.DataObject) -> None:
+        job_ids = self.draw_ids(data)
         self.repeatable(lambda: self.revive(job_ids))
 
-    @rule(job_ids=id_lists)
-    def somebody_forgets(self, job_ids: list[str]) -> None:
+    @rule(data=st.data())
+    def somebody_forgets(self, data: st.DataObject) -> None:
+        job_ids = self.draw_ids(data)
         self.repeatable(lambda: self.forget(job_ids))
 
     @rule(index=indexes, limit=st.sampled_from([200, 1, 2]))

@@ -23,6 +23,8 @@ def cancel(world: World, job_id: str, keep_ms: int, token: str, worker: str) -> 
     state = job["state"]
     if token and (state != "running" or not owns(job, token, worker)):
         raise LeaseLost(job_id)
+    if state == "cancelled":
+        return True
     if state in ENDED:
         raise WrongState(job_id, state=state)
     if state == "running" and not token:

@@ -207,7 +207,7 @@ def release(
             words[job_id] = "READY"
             released += 1
             job["state"] = "ready"
-            job.pop("class", None)
+            job_class = job_class or job.get("class", "")
             if job_class:
                 job["class"] = job_class
                 world.classes.add(job_class)

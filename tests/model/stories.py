@@ -93,6 +93,19 @@ class StoryMachine(QueueMachine):
         self.claim(worker, 5, {"": 5}, HOUR_MS)
 
     @precondition(lambda self: bool(self.running()))
+    @rule(data=st.data(), limit=st.sampled_from([0, 2]), goes_on=st.booleans())
+    def a_job_ends_while_the_queue_is_paused(
+        self, data: st.DataObject, limit: int, goes_on: bool
+    ) -> None:
+        job_id, worker, token = data.draw(st.sampled_from(self.running()))
+        self.heartbeat(worker)
+        self.pause()
+        self.ack(worker, [Ack(job_id, token, b"1", HOUR_MS)], HOUR_MS, 1000, limit, {"": 2})
+        self.claim(worker, limit, {"": 2}, HOUR_MS)
+        if goes_on:
+            self.resume()
+
+    @precondition(lambda self: bool(self.running()))
     @rule(data=st.data(), dead_max=few)
     def a_dead_job_is_revived(self, data: st.DataObject, dead_max: int) -> None:
         job_id, worker, token = data.draw(st.sampled_from(self.running()))

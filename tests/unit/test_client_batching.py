@@ -108,7 +108,9 @@ async def test_each_queue_has_its_own_call_and_is_listed_once(
     client: Client, store: FakeStore
 ) -> None:
     for _ in range(2):
-        await asyncio.gather(*(client.send(queue, jobs(1)[0]) for queue in ("a", "b", "a")))
+        await asyncio.gather(
+            *(client.send(queue, job) for queue, job in zip("aba", jobs(3), strict=True))
+        )
 
     assert sorted(len(batch) for batch in store.batches) == [1, 1, 2, 2]
     assert store.plain.count("SADD") == 2

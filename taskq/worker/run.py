@@ -1,0 +1,63 @@
+"""One job being run: what is known of it while it goes on, and how long it may. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import Any
+
+from taskq.commands import ClaimedJob
+from taskq.context import Context
+from taskq.task import FRAGILE_CLASS, Task
+from taskq.worker.line import Line
+
+
+class Run:
+    """One job being run."""
+
+    __slots__ = (
+        "began",
+        "bound",
+        "context",
+        "ends_at",
+        "fragile",
+        "handle",
+        "job",
+        "line",
+        "now_ms",
+        "slot",
+        "task",
+        "timeout",
+        "why",
+    )
+
+    def __init__(self, line: Line, job: ClaimedJob, task: Task[Any, Any], now_ms: int) -> None:
+        self.line = line
+        self.job = job
+        self.task = task
+        self.now_ms = now_ms
+        self.context: Context | None = None
+        self.handle: asyncio.Future[Any] | None = None
+        self.slot: Any = None
+        self.fragile = job.text(b"class") == FRAGILE_CLASS
+        self.began = time.monotonic()
+        self.timeout = 0.0
+        self.ends_at = math.inf
+        self.bound = "timeout"
+        """Which comes first: its timeout or its deadline."""
+        self.why = ""
+        """Why it is being stopped: timeout deadline cancel shutdown lost; '' while it may go on."""
+
+    def limit_time(self, default: float) -> None:
+        """Set when it must end: its timeout (s; `default` when nobody set one), or its deadline."""
+        job, fields = self.job, self.job.fields
+        timeout = self.task.defaults.timeout or default
+        if b"timeout_ms" in fields:
+            timeout = (job.number(b"timeout_ms") or 1) / 1000
+        self.timeout = timeout
+        if b"deadline_ms" in fields and fields.get(b"on_miss") != b"run":
+            left = ((job.number(b"deadline_ms") or 0) - self.now_ms) / 1000
+            if left < timeout:
+                timeout, self.bound = left, "deadline"
+        self.ends_at = self.began + timeout
