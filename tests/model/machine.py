@@ -107,6 +107,13 @@ class QueueMachine(Pair, RuleBasedStateMachine):
     def a_worker_beats(self, worker: str) -> None:
         self.heartbeat(worker)
 
+    @rule(tokens=st.sampled_from([1, 4]))
+    def idle_workers_wake_up(self, tokens: int) -> None:
+        """They take wake tokens off the list; what they then do is drawn by other rules."""
+        self.client.lpop(self.keys.wake, tokens)
+        self.world.wake = max(0, self.world.wake - tokens)
+        self.look_anew()
+
     @rule(worker=workers)
     def a_worker_retires(self, worker: str) -> None:
         self.retire(worker)
@@ -130,6 +137,8 @@ class QueueMachine(Pair, RuleBasedStateMachine):
         own_keep = data.draw(keeps)
         acks = [Ack(job_id, token, result, own_keep) for job_id, token in leases]
         claims = data.draw(st.booleans())
+        if claims and data.draw(st.booleans()):
+            self.heartbeat(worker)
         self.repeatable(
             lambda: self.ack(
                 worker, acks, keep or HOUR_MS, done_max, limit if claims else 0, slots
@@ -273,6 +282,7 @@ class QueueMachine(Pair, RuleBasedStateMachine):
         ahead = [at for at in due if at > self.world.now + early]
         if ahead:
             self.pass_time(min(ahead) - early - self.world.now)
+            self.promote(100)
 
     @rule()
     def the_next_record_runs_out(self) -> None:

@@ -83,14 +83,42 @@ class StoryMachine(QueueMachine):
             self.ack(worker, [Ack(job_id, token, b"", keep)], HOUR_MS, 1000, 0, {"": 0})
 
     @precondition(lambda self: bool(self.running()))
-    @rule(data=st.data(), ms=st.sampled_from([-3_000, -1]))
-    def the_clock_steps_back_between_two_claims(self, data: st.DataObject, ms: int) -> None:
-        """The second lease must have a greater token all the same."""
+    @rule(
+        data=st.data(),
+        ms=st.sampled_from([-3_000, -1, 0, 1]),
+        late=st.sampled_from(["acks", "fails", "releases", "reports", "confirms"]),
+    )
+    def a_job_is_claimed_twice_and_its_first_run_reports_late(
+        self, data: st.DataObject, ms: int, late: str
+    ) -> None:
+        """The second lease has a greater token, even when the clock stepped back in between."""
         job_id, worker, token = data.draw(st.sampled_from(self.running()))
         self.release(worker, [(job_id, token, "")], HOUR_MS)
         self.pass_time(ms)
         self.heartbeat(worker)
-        self.claim(worker, 5, {"": 5}, HOUR_MS)
+        self.claim(worker, 5, {"": 5, "gpu": 5}, HOUR_MS)
+        if late == "acks":
+            self.ack(worker, [Ack(job_id, token, b"1", HOUR_MS)], HOUR_MS, 1000, 0, {"": 0})
+        elif late == "fails":
+            self.fail(worker, [Failure(job_id, token, 1, "error", "E: e", "")], 1000, HOUR_MS)
+        elif late == "releases":
+            self.release(worker, [(job_id, token, "")], HOUR_MS)
+        elif late == "reports":
+            self.progress((job_id, worker, token), 1.0)
+        else:
+            self.cancel(job_id, HOUR_MS, token, worker)
+
+    @precondition(lambda self: bool(self.running()))
+    @rule(data=st.data(), keep_most=few, well=st.booleans())
+    def a_worker_ends_all_it_holds(self, data: st.DataObject, keep_most: int, well: bool) -> None:
+        worker = data.draw(st.sampled_from(self.running()))[1]
+        mine = [(job_id, token) for job_id, who, token in self.running() if who == worker]
+        if well:
+            acks = [Ack(*lease, b"1", HOUR_MS) for lease in mine]
+            self.ack(worker, acks, HOUR_MS, keep_most, 0, {"": 0})
+        else:
+            failures = [Failure(*lease, None, "error", "E: e", "") for lease in mine]
+            self.fail(worker, failures, keep_most, HOUR_MS)
 
     @precondition(lambda self: bool(self.running()))
     @rule(data=st.data(), limit=st.sampled_from([0, 2]), goes_on=st.booleans())
