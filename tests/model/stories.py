@@ -140,12 +140,18 @@ class StoryMachine(QueueMachine):
         self.fail(worker, [Failure(job_id, token, None, "error", "E: e", "")], dead_max, HOUR_MS)
         self.repeatable(lambda: self.revive([job_id]))
 
-    @rule(job_id=ids, worker=workers, dies=st.booleans(), later=st.sampled_from(["", "+9000"]))
+    @rule(
+        job_id=ids,
+        worker=workers,
+        dies=st.booleans(),
+        later=st.sampled_from(["", "+9000"]),
+        purged=st.booleans(),
+    )
     def an_id_is_used_again_when_its_record_is_gone(
-        self, job_id: str, worker: str, dies: bool, later: str
+        self, job_id: str, worker: str, dies: bool, later: str, purged: bool
     ) -> None:
         """A result is kept for an hour, the end of its job is listed for two; then the id means
-        a new job.
+        a new job, and the list is purged or trimmed.
         """
         job = NewJob(job_id, "task", job_id.encode())
         self.enqueue([job], 1000, False)
@@ -154,14 +160,21 @@ class StoryMachine(QueueMachine):
         lease = self.own_lease(job_id, worker)
         if lease is None:
             return
-        token = lease[2]
         if dies:
-            failure = Failure(job_id, token, None, "error", "ValueError: no", "")
+            failure = Failure(job_id, lease[2], None, "error", "ValueError: no", "")
             self.fail(worker, [failure], 1000, HOUR_MS)
-        acks = [Ack(job_id, token, b"1", HOUR_MS)]
+        acks = [Ack(job_id, lease[2], b"1", HOUR_MS)]
         self.ack(worker, acks, 2 * HOUR_MS, 1000, 0, {"": 0})
         self.the_next_record_runs_out()
-        self.enqueue([job._replace(at=later)], 1000, False)
+        self.enqueue([job._replace(at=later), NewJob("other", "task", b"")], 1000, False)
+        if purged:
+            self.purge("dead" if dies else "done", 200)
+        self.heartbeat(worker)
+        self.claim(worker, 5, {"": 5}, HOUR_MS)
+        lease = self.own_lease("other", worker)
+        if lease is not None:
+            acks = [Ack("other", lease[2], b"1", HOUR_MS)]
+            self.ack(worker, acks, 2 * HOUR_MS, 1, 0, {"": 0})
 
     # Damage. The engine need not mend it, but must neither run a job twice at a time nor lose
     # another one.
@@ -186,7 +199,10 @@ class StoryMachine(QueueMachine):
         self.world.index(index)[job_id] = score
         self.tampered.add(job_id)
         self.look_anew()
-        if kind in ("scheduled", "retry"):
+        if index == "ready":
+            self.heartbeat("w1")
+            self.claim("w1", 3, {"": 3}, HOUR_MS)
+        elif kind in ("scheduled", "retry"):
             self.promote(100)
         elif other:
             self.held(other)
