@@ -14,6 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from taskq import Context, Discard, Retry, TaskQ
 from tests.chaos.ledger import FOLDER, Ledger, mine
@@ -47,6 +48,14 @@ class Life:
     def end(self, how: str) -> str:
         self.ledger.note("end", **self.run, how=how)
         return f"{self.mark} {self.ctx.token}"
+
+    def first(self) -> bool:
+        """Is this the job's first run? To be asked once a run."""
+        try:
+            Path(os.environ[FOLDER], f"ran-{self.ctx.job_id}").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
     def look(self) -> bool:
         """For code without an event loop: is it told to stop? Notes it."""
@@ -88,10 +97,10 @@ async def quick(ctx: Context, mark: str) -> str:
 
 
 @app.task
-async def sleeper(ctx: Context, mark: str, seconds: float) -> str:
-    """Waits as a good coroutine does."""
+async def sleeper(ctx: Context, mark: str, seconds: float, again: float | None = None) -> str:
+    """Waits as a good coroutine does; `again` s in runs after the first."""
     with living(ctx, mark) as life:
-        await _live(life, seconds)
+        await _live(life, seconds if again is None or life.first() else again)
         return life.end("done")
 
 
@@ -138,10 +147,12 @@ async def blocker(ctx: Context, mark: str, seconds: float) -> str:
 
 @app.task
 async def gil_holder(ctx: Context, mark: str, seconds: int) -> str:
-    """Blocks every thread of the process: a C function that keeps the interpreter lock."""
+    """Blocks every thread of its process, in its first run: a C function that keeps the
+    interpreter's lock.
+    """
     with living(ctx, mark) as life:
-        left: int = ctypes.PyDLL(None).sleep(seconds)
-        while left:  # a signal woke it
+        left: int = seconds if life.first() else 0
+        while left:  # a signal may wake it
             left = ctypes.PyDLL(None).sleep(left)
         return life.end("done")
 
@@ -303,4 +314,20 @@ def stubborn_writer(ctx: Context, mark: str, seconds: float) -> str:
     with living(ctx, mark) as life:
         time.sleep(seconds)
         FencedSink(os.environ[FOLDER], life.ledger).write(ctx.job_id, ctx.token, mark)
+        return life.end("done")
+
+
+@app.task
+async def bragger(ctx: Context, mark: str, size: int) -> str:
+    """Returns more than it may."""
+    with living(ctx, mark) as life:
+        return life.end("failed") + "x" * size
+
+
+@app.task
+async def storm(ctx: Context, mark: str) -> str:
+    """Fails in its first run, with the default backoff."""
+    with living(ctx, mark) as life:
+        if ctx.attempt == 1:
+            raise RuntimeError("everybody fails at once")
         return life.end("done")

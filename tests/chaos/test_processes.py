@@ -43,7 +43,7 @@ def test_a_killed_worker_s_jobs_run_again_within_12_s_at_the_default_settings(
     """
     bed = make_bed(heartbeat=None, heartbeat_ttl=None, grace=None, block=None, socket_timeout=None)
     first = bed.worker()
-    jobs = bed.produce("sleeper", 2.0, count=10)
+    jobs = bed.produce("sleeper", 30.0, 0.1, count=10)
     for job in jobs:
         bed.wait_start(job)
     bed.worker()
@@ -78,9 +78,9 @@ def test_jobs_of_a_killed_worker_of_all_kinds_are_run_by_others(bed: Bed) -> Non
     ]
     for job in jobs:
         bed.wait_start(job)
-    bed.worker()
 
     first.kill()
+    bed.worker()
     bed.settle()
 
     verdict = bed.verdict()
