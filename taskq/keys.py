@@ -46,6 +46,7 @@ class QueueKeys:
         "scheduled",
         "stats",
         "suspects",
+        "vitals",
         "wake",
     )
 
@@ -62,6 +63,7 @@ class QueueKeys:
         self.classes = prefix + "classes"
         self.holders = prefix + "holders"
         self.suspects = prefix + "suspects"
+        self.vitals = prefix + "vitals"
         self.wake = prefix + "wake"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"

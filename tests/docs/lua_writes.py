@@ -48,6 +48,7 @@ READS = frozenset(
         "SISMEMBER",
         "LLEN",
         "EXISTS",
+        "INFO",
         "PTTL",
         "TIME",
     ]

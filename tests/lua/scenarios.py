@@ -123,6 +123,12 @@ def _reap(engine: Engine) -> Call[Any]:
     return engine.reap_call(dead_max=1)
 
 
+def _bury(engine: Engine) -> Call[Any]:
+    _reap(engine)
+    engine.client.hset(engine.keys.vitals, WORKER, "rss=5000000 beat_ms=1")
+    return engine.bury_call(WORKER, dead_max=1)
+
+
 def _cancel(engine: Engine, job_id: str, **words: str) -> Call[Any]:
     return commands.cancel(engine.keys, job_id, keep_ms=KEEP, **words)
 
@@ -204,6 +210,7 @@ CASES = [
     Case(script=script, name=f"{script}{tail}", build=build)
     for script, tail, build in (
         ("ack", "", _ack),
+        ("bury", "", _bury),
         ("cancel", " a waiting job", _cancel_waiting),
         ("cancel", " a running job", _cancel_asked),
         ("cancel", " confirmed", _cancel_confirmed),

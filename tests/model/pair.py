@@ -21,6 +21,7 @@ from taskq.address import Address
 from taskq.commands import (
     Ack,
     Beat,
+    Buried,
     Call,
     ClaimedJob,
     Claims,
@@ -202,7 +203,7 @@ class Pair:
     def heartbeat(self, worker: str) -> None:
         self.agree(
             lambda world: rules_workers.heartbeat(world, worker, BEAT_MS),
-            commands.heartbeat(self.keys, worker, ttl_ms=BEAT_MS),
+            commands.heartbeat(self.keys, worker, ttl_ms=BEAT_MS, rss=rules_workers.RSS),
         )
 
     def retire(self, worker: str) -> None:
@@ -320,6 +321,25 @@ class Pair:
             ),
         )
 
+    def bury(self, worker: str, max_crashes: int, dead_max: int, keep: int, limit: int) -> None:
+        if self.tampering:
+            max_crashes = 99
+        self.agree(
+            lambda world: rules_jobs.bury(
+                world, worker, "killed", max_crashes, dead_max, keep, limit
+            ),
+            commands.bury(
+                self.keys,
+                worker,
+                "killed",
+                max_crashes=max_crashes,
+                dead_keep_ms=DEAD_KEEP_MS,
+                dead_max=dead_max,
+                keep_ms=keep,
+                limit=limit,
+            ),
+        )
+
     def cancel(self, job_id: str, keep: int, token: str, worker: str) -> None:
         reply = self.agree(
             lambda world: rules_people.cancel(world, job_id, keep, token, worker),
@@ -396,7 +416,7 @@ def _words(script: str, reply: object) -> Iterable[str]:
         words = [reply]
     elif isinstance(reply, dict):
         words = list(reply.values())
-    elif isinstance(reply, Reaped):
+    elif isinstance(reply, (Reaped, Buried)):
         words = [word for _, word, _ in reply.jobs]
     elif isinstance(reply, Enqueued):
         words = ["new"] * reply.created + ["DUP"] * len(reply.duplicates)
