@@ -182,7 +182,6 @@ class Worker:
         await self.store.check_server()
         await self._announce()
         await asyncio.to_thread(self.heart.start)
-        self.watchman.start()
         log.info("worker %s serves %s", self.id, ", ".join(line.queue for line in self.lines))
         try:
             async with self.app.run_lifespan() as state:
@@ -191,7 +190,6 @@ class Worker:
                     await self.runner.processes.warm_up()
                 await self._work()
         finally:
-            self.watchman.stop()
             self.runner.close()
             await asyncio.to_thread(self._leave)
             await self.store.close()
@@ -223,6 +221,7 @@ class Worker:
     async def _work(self) -> None:
         if self._stopping.is_set():
             return  # stopped while it started: nothing was claimed yet
+        self.watchman.start()
         pump = asyncio.create_task(self.pump.run(), name="taskq-pump")
         chores = [
             asyncio.create_task(self._sweep(), name="taskq-sweep"),
@@ -238,6 +237,7 @@ class Worker:
                 pump.result()
             await drain(self.pump, self.runner, self.settings, self._hurry)
         finally:
+            self.watchman.stop()
             for task in (pump, stop, *chores):
                 task.cancel()
             await asyncio.gather(pump, stop, *chores, return_exceptions=True)
