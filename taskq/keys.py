@@ -24,6 +24,11 @@ def check_name(name: object, what: str) -> str:
     return name
 
 
+def absent_beside(key: str) -> str:
+    """A key in the slot of a queue's `key` that never exists; see ScriptSet."""
+    return key[: key.index("}") + 2] + "absent"
+
+
 class QueueKeys:
     """The keys of one queue, built once."""
 
