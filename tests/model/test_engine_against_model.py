@@ -26,7 +26,7 @@ LONG = os.environ.get("TASKQ_MODEL") == "long"
 LUA = os.environ.get("TASKQ_MODEL_LUA")
 
 
-def _settings() -> settings:
+def machine_settings() -> settings:
     quick = settings(
         max_examples=600,
         stateful_step_count=50,
@@ -64,7 +64,7 @@ def test_every_script_does_to_a_real_queue_what_the_model_says(model_server: str
         folder = Path(LUA) if LUA else None
         seen: ClassVar[Counter[str]] = Counter()
 
-    run_state_machine_as_test(Machine, settings=_settings())
+    run_state_machine_as_test(Machine, settings=machine_settings())
 
     print(f"{Machine.seen['calls']} calls compared: {dict(sorted(Machine.seen.items()))}")
     met = MET.strip().replace("\n", "|").split("|")
