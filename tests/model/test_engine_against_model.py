@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.model.stories import StoryMachine
+from tests.model.faults import FaultMachine
 
 LONG = os.environ.get("TASKQ_MODEL") == "long"
 LUA = os.environ.get("TASKQ_MODEL_LUA")
@@ -28,7 +28,7 @@ LUA = os.environ.get("TASKQ_MODEL_LUA")
 
 def machine_settings() -> settings:
     quick = settings(
-        max_examples=600,
+        max_examples=450,
         stateful_step_count=50,
         deadline=None,
         database=None,
@@ -59,7 +59,7 @@ revive READY|revive NOT_FOUND
 
 @pytest.mark.timeout(3600 if LONG else 900)
 def test_every_script_does_to_a_real_queue_what_the_model_says(model_server: str) -> None:
-    class Machine(StoryMachine):
+    class Machine(FaultMachine):
         socket = model_server
         folder = Path(LUA) if LUA else None
         seen: ClassVar[Counter[str]] = Counter()

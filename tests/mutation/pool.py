@@ -29,7 +29,7 @@ from hypothesis.stateful import run_state_machine_as_test
 import taskq.scripts
 import tests.servers
 from taskq.scripts import ScriptSet
-from tests.model.stories import StoryMachine
+from tests.model.faults import FaultMachine
 from tests.model.test_engine_against_model import machine_settings
 from tests.mutation.rules import Mutant
 from tests.servers import Server, running_server, valkey_binary
@@ -215,7 +215,7 @@ def _distance(item: pytest.Item, scripts: list[str]) -> tuple[int, int]:
 def try_model(socket_: str, examples: int) -> str:
     """A short run of the model test; what it found, in one line."""
 
-    class Machine(StoryMachine):
+    class Machine(FaultMachine):
         socket = socket_
         seen: ClassVar[Counter[str]] = Counter()
 
