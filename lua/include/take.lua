@@ -60,7 +60,8 @@ local function take(ready_keys, limits, limit, job_prefix, worker, running, stat
         missed[#missed + 1] = { id, waiters }
         more = true
       else
-        if token < us then token = us else token = token + 1 end
+        -- With the clock behind, not just one more: a failover may have forgotten the claim that was given that one.
+        if token < us then token = us else token = token + 1 + us % 1000000 end
         jobs[#jobs + 1] = { id, string.format('%.0f', token), candidate[2], fields }
       end
     end

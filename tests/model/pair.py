@@ -182,13 +182,16 @@ class Pair:
             pipe.set(CLOCK, self.world.now_us)
             for key in over:
                 pipe.delete(self.keys.prefix + key)
-            for key, at in self.world.expiry.items():
-                pipe.pexpire(self.keys.prefix + key, max(LEAST_TTL_MS, at - self.world.now))
+            self.set_lives(pipe, self.world)
             pipe.execute()
         if over and not self.lasting:
             self.again = None
         self.before = self.now
         self.look_anew()
+
+    def set_lives(self, pipe: Any, world: World) -> None:
+        for key, at in world.expiry.items():
+            pipe.pexpire(self.keys.prefix + key, max(LEAST_TTL_MS, at - world.now))
 
     # The calls, named after their scripts
 
