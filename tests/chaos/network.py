@@ -1,8 +1,9 @@
-"""A network of our own on this machine: a server's namespace, a router's, and one for each client, whose
-links a scenario cuts (both ways, or only requests or replies), slows and heals. No scenarios here.
+"""A network of our own on this machine: a server's namespace, a router's, and one for each client,
+whose links a scenario cuts (both ways, or only requests or replies), slows and heals.
 
-A cut is a blackhole rule in the router: silent, neither side gets a RST or an error. All addresses are
-inside namespaces made here, so they meet neither the machine's own nor those of another test run.
+A cut is a blackhole rule in the router: silent, neither side gets a RST or an error. All addresses
+are inside namespaces made here, so they meet neither the machine's own nor another test run's.
+No scenarios here.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ class Network:
         run("ip", "-n", self._router, "route", "replace", "blackhole", f"{address}/32")
 
     def hosts(self, place: Place, text: str) -> None:
-        """What /etc/hosts says to processes started in this place; written again, they see it too."""
+        """What /etc/hosts says to processes started here; written again, they see it too."""
         path = Path("/etc/netns") / place.name / "hosts"
         if not path.parent.exists():
             path.parent.mkdir(parents=True)

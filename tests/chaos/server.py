@@ -1,5 +1,5 @@
-"""A real server that a scenario may kill, freeze, restart, empty, starve of disk or put into a network
-namespace. No scenarios here, and nothing about taskq.
+"""A real server that a scenario may kill, freeze, restart, empty, starve of disk or put into a
+network namespace. No scenarios here, and nothing about taskq.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def free_port() -> int:
 class SmallDisk:
     """A tmpfs of a few megabytes that only its own mount namespace sees: it goes with its holder.
 
-    `path` is where the server, started by `enter`, finds it; `seen` is the same folder from outside.
+    `path` is where a server started by `enter` finds it; `seen` is the same folder from outside.
     """
 
     def __init__(self, folder: Path, megabytes: int) -> None:
