@@ -144,13 +144,13 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        """By TCP where it has a port, else by its socket."""
-        return f"redis://{self.host}:{self.port}/0" if self.port else self.local_url
-
-    @property
-    def local_url(self) -> str:
         """By its unix socket, which no network trouble reaches."""
         return f"unix://{self.path}"
+
+    @property
+    def tcp_url(self) -> str:
+        """By TCP, for those who shall meet trouble on the way."""
+        return f"redis://{self.host}:{self.port}/0"
 
     @property
     def pid(self) -> int:
