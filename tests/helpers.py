@@ -48,6 +48,11 @@ async def eventually(
         await asyncio.sleep(POLL)
 
 
+def last(seconds: float) -> None:
+    """Let a fault last so long. Never for waiting until something has happened."""
+    time.sleep(seconds)
+
+
 def _source(predicate: Callable[..., object]) -> str:
     try:
         return " ".join(inspect.getsource(predicate).split())[:200]
