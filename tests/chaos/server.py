@@ -167,11 +167,11 @@ class ServerProcess:
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def start(self, timeout: float = 20.0) -> None:
-        """Run it, and wait until it answers."""
+    def start(self, *words: str, timeout: float = 20.0) -> None:
+        """Run it, this time with these `words` too, and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                bound_to_us(self._command),
+                bound_to_us([*self._command, *words]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
