@@ -150,7 +150,7 @@ def test_no_more_clients_are_let_in(stage: Stage) -> None:
         bed.client.config_set("maxclients", 1)
         bed.client.client_kill_filter(_type="normal", skipme=True)
         app = bed.new_app()
-        with pytest.raises(StoreUnavailable, match="max number of clients") as caught:
+        with pytest.raises(StoreUnavailable) as caught:
             app.named("quick").enqueue_sync("x")
         app.close_sync()
         last(LONG)
