@@ -135,7 +135,7 @@ class ServerProcess:
         prefix = [*(disk.enter if disk else ()), *(("ip", "netns", "exec", netns) if netns else ())]
         aof = ["--appendonly", "yes", "--appendfsync", sync] if sync else ["--appendonly", "no"]
         self._command = [
-            *(*prefix, binary, "--port", str(port or 0), "--bind", host),
+            *(*prefix, binary, "--port", str(port or 0), "--bind", "0.0.0.0" if netns else host),
             *("--protected-mode", "no", "--unixsocket", self.path, "--unixsocketperm", "700"),
             *("--dir", str(self.data), "--save", "", "--loglevel", "notice"),
             *("--daemonize", "no", *aof, *words),

@@ -306,3 +306,10 @@ def stubborn_writer(ctx: Context, mark: str, seconds: float) -> str:
         time.sleep(seconds)
         FencedSink(os.environ[FOLDER], life.ledger).write(ctx.job_id, ctx.token, mark)
         return life.end("done")
+
+
+@app.task
+async def weigh(ctx: Context, mark: str, ballast: str) -> str:
+    """Has a big payload, and ends at once."""
+    with living(ctx, mark) as life:
+        return life.end("done")
