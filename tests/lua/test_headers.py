@@ -23,9 +23,9 @@ FLAGS = {"no-writes", "allow-oom"}
 IN_NEED = {"ack", "fail", "release", "reap", "heartbeat", "cancel", "retire", "promote", "purge"}
 OPTION_WORDS = {"WITHSCORES", "BYSCORE", "LIMIT", "PX"}
 READS = {"EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "LLEN", "PTTL", "SCARD"}
-READS |= {"SRANDMEMBER", "TIME", "ZCARD", "ZRANGE", "ZSCORE"}
+READS |= {"SISMEMBER", "SRANDMEMBER", "TIME", "TYPE", "ZCARD", "ZRANGE", "ZSCORE"}
 WRITES = {"DEL", "HDEL", "HINCRBY", "HSET", "PERSIST", "PEXPIRE", "PUBLISH", "RPUSH", "SADD", "SET"}
-WRITES |= {"SREM", "UNLINK", "ZADD", "ZREM"}
+WRITES |= {"RENAME", "SREM", "UNLINK", "ZADD", "ZREM"}
 
 
 def code(path: Path) -> str:
