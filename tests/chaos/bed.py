@@ -300,10 +300,12 @@ class Bed:
         self.ledger.note("fault", kind=kind, pids=list(pids), since=since, until=until)
 
     def _watch(self) -> None:
-        """Note the deaths of processes that ran jobs."""
-        offset, known = 0, set[int]()
+        """Note the deaths of workers, and of other processes that ran jobs."""
+        offset, known, workers = 0, set[int](), 0
         while not self._closing.wait(WATCH):
             events, offset = self.ledger.since(offset)
+            fresh, workers = self.workers[workers:], len(self.workers)
+            known |= {worker.pid for worker in fresh}
             known |= {event["pid"] for event in events if event["what"] == "start"}
             for pid in [pid for pid in known if not runs(pid)]:
                 known.discard(pid)

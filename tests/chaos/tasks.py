@@ -74,9 +74,9 @@ def living(ctx: Context, mark: str) -> Iterator[Life]:
 
 
 async def _live(life: Life, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        await asyncio.sleep(min(TICK, left))
+    """In steps, not until a time: while the process stands still nothing is done."""
+    for _ in range(round(seconds / TICK)):
+        await asyncio.sleep(TICK)
         life.tick()
 
 
@@ -99,8 +99,7 @@ async def sleeper(ctx: Context, mark: str, seconds: float) -> str:
 def thread_sleeper(ctx: Context, mark: str, seconds: float) -> str:
     """Waits on a thread and looks at its context, as threads should."""
     with living(ctx, mark) as life:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        for _ in range(round(seconds / TICK)):
             time.sleep(TICK)
             life.tick()
             if life.look():
@@ -112,8 +111,7 @@ def thread_sleeper(ctx: Context, mark: str, seconds: float) -> str:
 def process_sleeper(ctx: Context, mark: str, seconds: float) -> str:
     """Waits in a process of its own."""
     with living(ctx, mark) as life:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        for _ in range(round(seconds / TICK)):
             time.sleep(TICK)
             life.tick()
         return life.end("done")
