@@ -62,7 +62,11 @@ end
 local moves, emptied = {}, {}
 for _, worker in ipairs(lost) do
   local held = redis.pcall('ZRANGE', running_prefix .. worker, 0, limit - #moves)
-  if held.err then held = {} end -- somebody wrote over it: the other workers' jobs must not wait for that
+  if held.err then
+    -- Moved, or forbidden: stop before any write. Written over: the other workers' jobs must not wait for that.
+    if not string.find(tostring(held.err), 'WRONGTYPE', 1, true) then redis.call('ZCARD', running_prefix .. worker) end
+    held = {}
+  end
   for i, id in ipairs(held) do
     if #moves == limit then break end
     local job = read_job(job_prefix .. id, 'state', 'worker', 'crashes', 'rank', 'class', 'cancel', 'waiters')

@@ -56,6 +56,11 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def absent_beside(key: str) -> str:
+    """A key in the slot of a queue's `key` that never exists; see ScriptSet."""
+    return key[: key.index("}") + 2] + "absent"
+
+
 class QueueKeys:
     """The keys of one queue, built once."""
 

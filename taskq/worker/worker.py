@@ -15,7 +15,7 @@ from taskq.context import Context
 from taskq.errors import ConfigError, LeaseLost, StoreError, StoreUnavailable
 from taskq.keys import QueueKeys, SharedKeys, check_name
 from taskq.store import Store
-from taskq.store_sync import SyncStore
+from taskq.stores import open_store, open_sync_store
 from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
 from taskq.worker.heart import Heart
 from taskq.worker.identity import Identity, Load, worker_id
@@ -89,7 +89,7 @@ class Worker:
             processes=process_slots,
             tasks=sorted(app.tasks),
         )
-        self._heart_store = SyncStore(
+        self._heart_store = open_sync_store(
             app.address,
             connect_timeout=self.settings.connect_timeout,
             socket_timeout=min(self.settings.socket_timeout, self.settings.heartbeat),
@@ -108,7 +108,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def _store(self) -> Store:
-        return Store(
+        return open_store(
             self.app.address,
             connect_timeout=self.settings.connect_timeout,
             socket_timeout=self.settings.socket_timeout,
