@@ -164,7 +164,7 @@ def test_a_large_purge_does_not_block_the_server(bed: Bed) -> None:
 
 
 def test_the_keyspace_is_empty_again_after_load_and_retention(bed: Bed) -> None:
-    """3,000 jobs whose results are kept for a second. P8, S10: all that is left is small and fixed."""
+    """3,000 jobs whose results are kept for a second. P8, S10: what is left is small."""
     bed.settings["result_ttl"] = 1.0
     bed.worker()
     producer = bed.producer(rate=1000, seconds=3, mix="quick")
