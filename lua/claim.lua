@@ -1,7 +1,8 @@
 -- claim: ready -> running | expired; grant leases to one worker.
 -- Why: a job must have one owner. Leaving the ready set, entering the worker's running set and getting a fresh fencing
 --   token are one step, so no crash can fall between them. A token is greater than every earlier token of its job, even
---   when the clock steps back. A worker whose heartbeat has lapsed may already be suspected: it must beat first.
+--   when the clock steps back, and not given twice, even when a failover forgot a claim. A worker whose heartbeat has
+--   lapsed may already be suspected: it must beat first.
 -- KEYS
 -- 1 meta       taskq:{q}:meta              hash   pause flag
 -- 2 alive      taskq:{q}:alive:<worker>    string the worker's heartbeat

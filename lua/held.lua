@@ -19,6 +19,9 @@ local jobs = {}
 local ids = redis.call('ZRANGE', running, start, start + limit - 1)
 for _, id in ipairs(ids) do
   local fields = redis.pcall('HGETALL', job_prefix .. id)
+  if fields.err and not string.find(tostring(fields.err), 'WRONGTYPE', 1, true) then
+    fields = redis.call('HGETALL', job_prefix .. id) -- moved, or forbidden: "not held" would be wrong
+  end
   local owner = nil
   for i = 1, #fields, 2 do
     if fields[i] == 'worker' then owner = fields[i + 1] end

@@ -22,8 +22,17 @@ PASSING = frozenset(
         "MASTERDOWN",
         "UNBLOCKED",
         "NOTBUSY",
+        "MOVED",
+        "ASK",
     }
 )
+#: What a script hears of a key whose slot is on its way to another node; Redis and Valkey say it
+#: without a code.
+_NOT_LOCAL = "access a non local key"
+#: What a script hears in a Cluster that has lost its majority, or some slots.
+_DOWN = "while the cluster is down"
+#: This server is the wrong one by now; another may be right.
+DEMOTED = ("READONLY", "MASTERDOWN")
 #: A person has to change something; trying again is no use.
 REFUSED = {
     "NOAUTH": "give the password in the URL: redis://:password@host:6379",
@@ -37,7 +46,34 @@ _HINTS = {
     "READONLY": "this is a replica; connect to the primary",
     "LOADING": "the server is loading its data",
     "BUSY": "a slow script is running on the server",
+    "MOVED": "the server belongs to a Cluster; use redis+cluster://",
+    "ASK": "a slot is moving to another node; its queues wait until it is there",
+    "TRYAGAIN": "a slot is moving to another node; its queues wait until it is there",
+    "CLUSTERDOWN": "the Cluster has lost a node, or its majority",
+    "MASTERDOWN": "this replica has lost its primary",
+    "NOREPLICAS": "the primary has fewer good replicas than it must have",
 }
+
+
+class Moved(StoreUnavailable):
+    """A node of a Cluster said that a slot belongs to another; the call was not run. `host` may be
+    empty: the same as before. Seen by the stores only.
+    """
+
+    def __init__(self, message: str, *, slot: int, host: str, port: int) -> None:
+        super().__init__(message)
+        self.slot = slot
+        self.host = host
+        self.port = port
+
+
+def _moved(line: str, text: str) -> StoreUnavailable:
+    words = line.split()
+    if len(words) >= 3 and words[1].isdigit():
+        host, _, port = words[2].rpartition(":")
+        if port.isdigit():
+            return Moved(text, slot=int(words[1]), host=host.strip("[]"), port=int(port))
+    return StoreUnavailable(text)
 
 
 def server_error(message: str, where: str) -> StoreError:
@@ -53,6 +89,10 @@ def server_error(message: str, where: str) -> StoreError:
     line = " ".join(message.split())[:300]
     if code in PASSING:
         hint = _HINTS.get(code, "try again")
+        text = f"Redis at {where} cannot serve now: {line} ({hint})"
+        return _moved(line, text) if code == "MOVED" else StoreUnavailable(text)
+    if _NOT_LOCAL in message or _DOWN in message:
+        hint = _HINTS["TRYAGAIN" if _NOT_LOCAL in message else "CLUSTERDOWN"]
         return StoreUnavailable(f"Redis at {where} cannot serve now: {line} ({hint})")
     if code in REFUSED:
         return StoreRefused(f"Redis at {where} refused: {line} ({REFUSED[code]})")

@@ -42,7 +42,9 @@ local function take(ready_keys, limits, limit, job_prefix, worker, running, stat
     end
     gone[#gone + 1] = id
     local fields = redis.pcall('HGETALL', job_prefix .. id)
-    if not fields.err then
+    if fields.err and not string.find(tostring(fields.err), 'WRONGTYPE', 1, true) then
+      redis.call('HGETALL', job_prefix .. id) -- moved, or forbidden: stop here, before any write
+    elseif not fields.err then
       local state, deadline, on_miss, token, waiters = nil, nil, nil, 0, nil
       for i = 1, #fields, 2 do
         local name = fields[i]
@@ -58,7 +60,8 @@ local function take(ready_keys, limits, limit, job_prefix, worker, running, stat
         missed[#missed + 1] = { id, waiters }
         more = true
       else
-        if token < us then token = us else token = token + 1 end
+        -- With the clock behind, not just one more: a failover may have forgotten the claim that was given that one.
+        if token < us then token = us else token = token + 1 + us % 1000000 end
         jobs[#jobs + 1] = { id, string.format('%.0f', token), candidate[2], fields }
       end
     end

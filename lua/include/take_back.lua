@@ -6,8 +6,8 @@
 local function look_lost(moves, limit, worker, running, how, job_prefix, ready, max_crashes)
   local held = redis.pcall('ZRANGE', running, 0, limit - #moves)
   if held.err then
-    -- Somebody wrote over it: the other workers' jobs must not wait for that. Any other error must stop us here.
-    if not string.find(tostring(held.err), 'WRONGTYPE', 1, true) then error(held.err) end
+    -- Moved, or forbidden: stop before any write. Written over: the other workers' jobs must not wait for that.
+    if not string.find(tostring(held.err), 'WRONGTYPE', 1, true) then redis.call('ZCARD', running) end
     return true
   end
   for i, id in ipairs(held) do

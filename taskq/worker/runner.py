@@ -72,6 +72,9 @@ class Runner:
 
     def start(self, line: Line, job: ClaimedJob, now_ms: int) -> None:
         """Begin a run. `now_ms` is the server's clock at the claim. Never raises."""
+        if not job.id.isascii():
+            self._refuse(line, job)
+            return
         task = self._tasks.get(job.task)
         if task is None:
             self._hand_on(line, job)
@@ -103,6 +106,13 @@ class Runner:
                 run.handle.add_done_callback(functools.partial(self._thread_ended, run))
         except Exception as error:
             self._fail(run, error)
+
+    def _refuse(self, line: Line, job: ClaimedJob) -> None:
+        """No id of ours, perhaps no text: nobody enqueued it, and a task could not print it."""
+        log.error("queue %s: job %r has no valid id; it is dead", line.queue, job.id)
+        problem = "InvalidName: its id is no valid name"
+        line.failures.append(Failure(job.id, job.token, None, "bad_payload", problem, ""))
+        self._ring()
 
     def _hand_on(self, line: Line, job: ClaimedJob) -> None:
         """This worker does not know the task: give the job back, to a class only those who know it

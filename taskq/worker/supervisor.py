@@ -108,7 +108,7 @@ class Supervisor:
                 child.send(signal.SIGKILL)
             os.close(self._write_end)
             os.close(self._read_end)
-        codes = {child.code for child in self._children}
+        codes = {0 if child.code == RECYCLED else child.code for child in self._children}
         hopeless = next((code for code in HOPELESS if code in codes), None)
         return 0 if codes == {0} else hopeless or 1
 

@@ -15,7 +15,7 @@ from taskq.context import Context
 from taskq.errors import ConfigError, LeaseLost, StoreError, StoreUnavailable
 from taskq.keys import QueueKeys, SharedKeys, check_name
 from taskq.store import Store
-from taskq.store_sync import SyncStore
+from taskq.stores import open_store, open_sync_store
 from taskq.task import PROCESS_CLASS
 from taskq.worker.drain import drain
 from taskq.worker.heart import Heart
@@ -98,7 +98,7 @@ class Worker:
             processes=process_slots,
             tasks=sorted(app.tasks),
         )
-        self._heart_store = SyncStore(
+        self._heart_store = open_sync_store(
             app.address,
             connect_timeout=self._patience(self.settings.connect_timeout),
             socket_timeout=min(self.settings.socket_timeout, self.settings.heartbeat),
@@ -131,7 +131,7 @@ class Worker:
         return min(timeout, max(1.0, self.settings.heartbeat))
 
     def _store(self) -> Store:
-        return Store(
+        return open_store(
             self.app.address,
             connect_timeout=self._patience(self.settings.connect_timeout),
             socket_timeout=self.settings.socket_timeout,
@@ -182,7 +182,6 @@ class Worker:
         await self.store.check_server()
         await self._announce()
         await asyncio.to_thread(self.heart.start)
-        self.watchman.start()
         log.info("worker %s serves %s", self.id, ", ".join(line.queue for line in self.lines))
         try:
             async with self.app.run_lifespan() as state:
@@ -191,7 +190,6 @@ class Worker:
                     await self.runner.processes.warm_up()
                 await self._work()
         finally:
-            self.watchman.stop()
             self.runner.close()
             await asyncio.to_thread(self._leave)
             await self.store.close()
@@ -223,6 +221,7 @@ class Worker:
     async def _work(self) -> None:
         if self._stopping.is_set():
             return  # stopped while it started: nothing was claimed yet
+        self.watchman.start()
         pump = asyncio.create_task(self.pump.run(), name="taskq-pump")
         chores = [
             asyncio.create_task(self._sweep(), name="taskq-sweep"),
@@ -238,6 +237,7 @@ class Worker:
                 pump.result()
             await drain(self.pump, self.runner, self.settings, self._hurry)
         finally:
+            self.watchman.stop()
             for task in (pump, stop, *chores):
                 task.cancel()
             await asyncio.gather(pump, stop, *chores, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import zlib
@@ -12,6 +13,7 @@ from typing import Protocol
 import pytest
 
 from tests.chaos.bed import AServer, Bed
+from tests.chaos.stage import Stage
 from tests.integration.outage import Restartable, restartable
 from tests.servers import redis_binary, valkey_binary
 
@@ -90,3 +92,16 @@ def make_bed(
 def bed(make_bed: MakeBed) -> Bed:
     """A bed with fast settings."""
     return make_bed()
+
+
+@pytest.fixture
+def grounds() -> Iterator[contextlib.ExitStack]:
+    """What outlives the bed."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def stage(grounds: contextlib.ExitStack, make_bed: MakeBed) -> Stage:
+    """What scenarios on Redis and the network stand on; torn down after the bed."""
+    return Stage(grounds, make_bed)

@@ -331,3 +331,10 @@ async def storm(ctx: Context, mark: str) -> str:
         if ctx.attempt == 1:
             raise RuntimeError("everybody fails at once")
         return life.end("done")
+
+
+@app.task
+async def weigh(ctx: Context, mark: str, ballast: str) -> str:
+    """Has a big payload, and ends at once."""
+    with living(ctx, mark) as life:
+        return life.end("done")

@@ -280,6 +280,11 @@ class QueueMachine(Pair, RuleBasedStateMachine):
     def somebody_looks(self) -> None:
         self.stats()
 
+    @precondition(lambda self: not self.tampering)
+    @rule()
+    def the_doctor_looks(self) -> None:
+        self.audit()
+
     # Time
 
     @rule(ms=st.sampled_from([1, 700, 1_500, 4_000, 10_000, BEAT_MS, -3_000, 3 * HOUR_MS]))

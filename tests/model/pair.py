@@ -29,10 +29,11 @@ from taskq.commands import (
     Failure,
     Held,
     NewJob,
+    Place,
     Reaped,
 )
 from taskq.errors import TaskqError
-from taskq.keys import QueueKeys
+from taskq.keys import QueueKeys, type_of_key
 from taskq.scripts import ScriptSet
 from taskq.store_sync import SyncStore
 from tests.model import rules_jobs, rules_people, rules_workers
@@ -181,13 +182,16 @@ class Pair:
             pipe.set(CLOCK, self.world.now_us)
             for key in over:
                 pipe.delete(self.keys.prefix + key)
-            for key, at in self.world.expiry.items():
-                pipe.pexpire(self.keys.prefix + key, max(LEAST_TTL_MS, at - self.world.now))
+            self.set_lives(pipe, self.world)
             pipe.execute()
         if over and not self.lasting:
             self.again = None
         self.before = self.now
         self.look_anew()
+
+    def set_lives(self, pipe: Any, world: World) -> None:
+        for key, at in world.expiry.items():
+            pipe.pexpire(self.keys.prefix + key, max(LEAST_TTL_MS, at - world.now))
 
     # The calls, named after their scripts
 
@@ -281,6 +285,23 @@ class Pair:
         )
         if word != "OK":
             self.unchanged()
+
+    def audit(self) -> None:
+        """What the scripts leave is well, in the eyes of the doctor, and repair leaves it alone."""
+        places = []
+        for name, content in self.now.keys.items():
+            if name.startswith("job:"):
+                places.append(Place(b"job", name.removeprefix("job:").encode()))
+                continue
+            kind = type_of_key(name.encode())
+            places.append(Place((kind or "stray").encode(), name.encode()))
+            if isinstance(content, dict) and (kind == "zset" or name in ("meta", "suspects")):
+                places += [Place(name.encode(), member.encode()) for member in content]
+        assert len(places) <= 100
+        self.agree(lambda world: [], commands.audit(self.keys, places))
+        call = commands.repair(self.keys, places, keep_ms=1, dead_keep_ms=1, alive_ms=1)
+        self.agree(lambda world: [], call)
+        self.unchanged()
 
     def held(self, worker: str) -> None:
         self.agree(

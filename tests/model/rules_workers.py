@@ -123,7 +123,8 @@ def _take(
             world.announce(job, job_id, "expired")
             expired, more = expired + 1, True
         else:
-            token = str(max(world.now_us, int(job.get("token", 0)) + 1))
+            had = int(job.get("token", 0))
+            token = str(world.now_us if had < world.now_us else had + 1 + world.now_us % 1_000_000)
             jobs.append({**job, "id": job_id, "token": token})
             job.update(state="running", token=token, worker=worker)
             job.update(rank=str(rank), started_ms=str(world.now))

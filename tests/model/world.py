@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from taskq.rank import aging_rank, strict_rank
 
-START_US = 1_700_000_000_000_000
+#: Not a whole ms, so that rounding up where it must be cut off is noticed.
+START_US = 1_700_000_000_000_600
 ENDED = ("completed", "dead", "cancelled", "expired")
 MINUTE_TTL_MS = 7_200_000
 DEAD_KEEP_MS = 7_200_000

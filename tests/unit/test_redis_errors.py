@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from taskq.errors import ScriptBug, ServerUnsupported, StoreError, StoreRefused, StoreUnavailable
-from taskq.redis_errors import PASSING, check_eviction, check_version, server_error, unreachable
+from taskq.redis_errors import (
+    PASSING,
+    Moved,
+    check_eviction,
+    check_version,
+    server_error,
+    unreachable,
+)
 
 SCRIPT = "script: 4bf1, on @user_script:12."
 
@@ -14,6 +21,43 @@ SCRIPT = "script: 4bf1, on @user_script:12."
 @pytest.mark.parametrize("form", ["{code} some words", "ERR {code} some words " + SCRIPT])
 def test_a_passing_refusal_may_be_tried_again(code: str, form: str) -> None:
     assert type(server_error(form.format(code=code), "here")) is StoreUnavailable
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "ERR Script attempted to access a non local key in a cluster node " + SCRIPT,
+        "ERR Attempted to access a non local key in a cluster node script: on @user_script:2.",
+        "ERR Script attempted to execute a command while the cluster is down " + SCRIPT,
+    ],
+)
+def test_a_script_that_meets_a_moving_slot_or_a_broken_cluster_may_be_tried_again(
+    message: str,
+) -> None:
+    assert type(server_error(message, "here")) is StoreUnavailable
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ("MOVED 3999 127.0.0.1:6381", (3999, "127.0.0.1", 6381)),
+        ("MOVED 0 node-3.example:7000", (0, "node-3.example", 7000)),
+        ("MOVED 16383 ::1:6381", (16383, "::1", 6381)),
+        ("MOVED 16383 [::1]:6381", (16383, "::1", 6381)),
+        ("MOVED 5 :6381", (5, "", 6381)),
+    ],
+)
+def test_a_moved_slot_names_its_new_node(message: str, found: tuple[int, str, int]) -> None:
+    error = server_error(message, "here")
+
+    assert isinstance(error, Moved)
+    assert (error.slot, error.host, error.port) == found
+    assert "redis+cluster://" in str(error)
+
+
+@pytest.mark.parametrize("message", ["MOVED", "MOVED x h:1", "MOVED 5 nonsense", "ASK 5 h:1"])
+def test_what_does_not_say_where_to_is_no_redirect(message: str) -> None:
+    assert type(server_error(message, "here")) is StoreUnavailable
 
 
 @pytest.mark.parametrize(
