@@ -73,7 +73,7 @@ async def test_without_the_replica_an_enqueue_fails_and_says_that_the_job_may_ex
     group.replicas[0].stop()
 
     task = app.named("t").options(id="j1")
-    with pytest.raises(StoreUnavailable, match="0 of 1 replicas.*may exist.*same id is safe"):
+    with pytest.raises(StoreUnavailable, match=r"0 of 1 replicas.*may exist.*same id is safe"):
         await task.enqueue(1)
     with pytest.raises(StoreUnavailable, match="may exist"):
         await asyncio.to_thread(app.named("t").options(id="j2").enqueue_sync, 1)
