@@ -137,8 +137,10 @@ class Pump:
             try:
                 busy = await self._serve(line, now) or busy
                 line.refused = 0
-            except StoreUnavailable:
-                raise
+            except StoreUnavailable as error:
+                if not self._store.scattered:
+                    raise
+                self._let_rest(line, error)  # its node is away; the others' are not
             except Exception as error:  # refused, or nonsense in Redis: other queues must go on
                 self._let_rest(line, error)
         if len(lines) > 1:
@@ -165,12 +167,18 @@ class Pump:
         return busy
 
     def _let_rest(self, line: Line, error: Exception) -> None:
-        """Redis refuses what this queue needs, and only a person can mend that: others go on
-        meanwhile.
+        """Redis refuses what this queue needs, and only a person can mend that, or its node of a
+        Cluster is away: others go on meanwhile.
         """
         line.refused += 1
-        log.error("queue %s: %s: %s", line.queue, type(error).__name__, error)
-        pause = min(10.0, 0.1 * 2 ** min(line.refused, 10)) * random.uniform(0.5, 1)
+        longest = 10.0
+        if isinstance(error, StoreUnavailable):
+            longest = 1.0
+            if line.refused == 1:
+                log.warning("queue %s: %s; trying on", line.queue, error)
+        else:
+            log.error("queue %s: %s: %s", line.queue, type(error).__name__, error)
+        pause = min(longest, 0.1 * 2 ** min(line.refused, 10)) * random.uniform(0.5, 1)
         loop = asyncio.get_running_loop()
         line.rests_until = loop.time() + pause
         loop.call_later(pause, self.ring)
