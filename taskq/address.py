@@ -1,46 +1,25 @@
-"""Where Redis is: reading a Redis URL, and choosing one when none is configured.
+"""Where Redis is: one server, a Sentinel group or a Cluster; and what to use when nothing is set.
 
 Pure but for `resolve`, whose two doors to the world (`probe`, `start_embedded`) can be replaced.
-No connection pools and no environment here: the store connects, settings read variables.
+No connection pools and no environment here: the stores connect, settings read variables. Reading
+the text of a URL is url.py's affair.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from taskq.errors import ConfigError
+from taskq.url import TLS_OPTIONS, Scheme, Tls, read_url
 
-#: Bytes a socket path may have on Linux (`sun_path` is 108 with its NUL).
-MAX_SOCKET_PATH = 107
 #: Seconds a Redis on the local port has to answer before it counts as absent.
 PROBE_SECONDS = 0.3
 LOCAL_HOST, LOCAL_PORT = "127.0.0.1", 6379
-MAX_DB = 2**31 - 1
 
-_TAIL = re.compile(
-    r"(?P<host>\[[^\]/?#@]*\]|[^:/?#@\[\]]*)(?::(?P<port>[^/?#@]*))?"
-    r"(?:/(?P<db>[^?#@]*))?(?:\?(?P<query>[^#]*))?"
-)
-_TLS_OPTIONS = (
-    "ssl_ca_certs",
-    "ssl_certfile",
-    "ssl_keyfile",
-    "ssl_cert_reqs",
-    "ssl_check_hostname",
-)
-_OPTIONS = ("db", "username", "password", *_TLS_OPTIONS)
-_STARTS_OPTION = re.compile(rf"[?&](?:{'|'.join(_OPTIONS)})=")
-_SHOWABLE = re.compile(r"(?:\[[^\]]*\]|[\w.-]+)(?::\d{0,5})?(?:/[^?#]*)?(?:\?[^#]*)?|/.*")
-_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-_NOT_YET = re.compile(r"rediss?\+(sentinel|cluster)|(sentinel|cluster)|rediss?-(sentinel|cluster)")
-
-Scheme = Literal["redis", "rediss", "unix"]
 Source = Literal["configured", "local", "embedded"]
 #: host, port, seconds -> does a Redis answer there?
 Probe = Callable[[str, int, float], bool]
@@ -48,20 +27,14 @@ Probe = Callable[[str, int, float], bool]
 StartEmbedded = Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """How a `rediss://` connection checks the other side, and shows itself."""
-
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    verify: bool = True
-    check_hostname: bool = True
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Address:
-    """One Redis server. `path` is set for `unix`, `tls` for `rediss`. Printing it masks secrets."""
+    """One Redis server, or a group of them. Printing it masks secrets.
+
+    `path` is set for `unix`, `tls` for the `rediss` schemes. For Sentinel `nodes` are the sentinels
+    and `service` what they watch; for Cluster `nodes` are some of its nodes. `host` and `port` are
+    then those of the first.
+    """
 
     scheme: Scheme = "redis"
     host: str = "localhost"
@@ -71,47 +44,67 @@ class Address:
     password: str | None = None
     path: str | None = None
     tls: Tls | None = None
+    nodes: tuple[tuple[str, int], ...] = ()
+    service: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read `redis://`, `rediss://`, `unix://` or plain `host:port[/db]`.
+        """Read `redis://`, `rediss://`, `unix://`, `redis+sentinel://`, `redis+cluster://`, the
+        latter two also with `rediss`, or plain `host:port[/db]`.
 
         A password may hold `@ : / # ? %` percent-encoded, or as they are where only one reading
         is possible. Raises ConfigError, one line, credentials masked.
         """
-        if not isinstance(text, str):
-            raise ConfigError(f"Redis URL: must be text, not {type(text).__name__}")
-        text = text.strip()
-        if not text:
-            raise ConfigError("Redis URL: is empty; give redis://host:6379 or leave it unset")
-        if any(char.isspace() or not char.isprintable() for char in text):
-            raise _bad(text, "has a space or control character inside; write it as %20")
-        scheme, sep, rest = text.partition("://")
-        scheme = scheme.lower()
-        if not sep:
-            return _parse_plain(text)
-        if scheme == "unix":
-            return _parse_unix(text, rest)
-        if scheme in ("redis", "rediss"):
-            return _parse_tcp(text, "rediss" if scheme == "rediss" else "redis", rest)
-        if _NOT_YET.fullmatch(scheme):
-            raise _bad(
-                text, f"{scheme}:// is not supported yet; use redis://host:6379 of the primary"
-            )
-        if scheme == "embedded":
-            raise _bad(text, "only embedded://default can be used, and only as the configured URL")
-        raise _bad(text, "unknown scheme; use redis://, rediss:// (TLS) or unix:///path")
+        return cls(**read_url(text))
+
+    @property
+    def secure(self) -> bool:
+        """Is it spoken to through TLS?"""
+        return self.scheme.startswith("rediss")
+
+    @property
+    def sentinel(self) -> bool:
+        """Do sentinels know where the primary is?"""
+        return self.service is not None
+
+    @property
+    def cluster(self) -> bool:
+        """Is it a Cluster?"""
+        return self.scheme.endswith("+cluster")
+
+    def at(self, host: str, port: int) -> Address:
+        """The address of one server of this group: same credentials, database and TLS."""
+        return replace(
+            self,
+            scheme="rediss" if self.secure else "redis",
+            host=host,
+            port=port,
+            nodes=(),
+            service=None,
+            sentinel_username=None,
+            sentinel_password=None,
+        )
+
+    def members(self) -> list[Address]:
+        """The addresses of the sentinels, with their own credentials; or of the nodes named."""
+        found = [self.at(host, port) for host, port in self.nodes]
+        if self.sentinel:
+            user, password = self.sentinel_username, self.sentinel_password
+            found = [replace(one, db=0, username=user, password=password) for one in found]
+        return found
 
     def url(self) -> str:
         """The full URL, password included; `Address.parse` of it gives this address again."""
-        return self._url(self._userinfo(quote(self.password or "", safe="")))
+        return self._url(self._userinfo(quote(self.password or "", safe="")), masked=False)
 
     @property
     def masked(self) -> str:
         """The URL for messages and logs: no password, nor a user name that stands alone."""
         if self.username and not self.password:
-            return self._url("***@")
-        return self._url(self._userinfo("***"))
+            return self._url("***@", masked=True)
+        return self._url(self._userinfo("***"), masked=True)
 
     def __repr__(self) -> str:
         return f"Address({self.masked!r})"
@@ -124,12 +117,18 @@ class Address:
             return f"{user}:{password}@"
         return f"{user}@" if user else ""
 
-    def _url(self, userinfo: str) -> str:
+    def _url(self, userinfo: str, *, masked: bool) -> str:
         if self.path is not None:
             return f"unix://{userinfo}{quote(self.path)}" + (f"?db={self.db}" if self.db else "")
-        host = f"[{quote(self.host, safe=':')}]" if ":" in self.host else self.host
-        query = "&".join(f"{name}={quote(value)}" for name, value in self._tls_options())
-        url = f"{self.scheme}://{userinfo}{host}:{self.port}/{self.db}"
+        hosts = ",".join(_host_port(*node) for node in self.nodes or ((self.host, self.port),))
+        options = [(name, quote(value)) for name, value in self._tls_options()]
+        for name in ("sentinel_username", "sentinel_password"):
+            value: str | None = getattr(self, name)
+            if value:
+                options.append((name, "***" if masked else quote(value, safe="")))
+        query = "&".join(f"{name}={value}" for name, value in options)
+        service = f"/{self.service}" if self.service else ""
+        url = f"{self.scheme}://{userinfo}{hosts}{service}/{self.db}"
         return f"{url}?{query}" if query else url
 
     def _tls_options(self) -> list[tuple[str, str]]:
@@ -137,7 +136,11 @@ class Address:
         verify = None if tls.verify else "none"
         check = "false" if tls.verify and not tls.check_hostname else None
         values = (tls.ca_file, tls.cert_file, tls.key_file, verify, check)
-        return [(n, v) for n, v in zip(_TLS_OPTIONS, values, strict=True) if v is not None]
+        return [(n, v) for n, v in zip(TLS_OPTIONS, values, strict=True) if v is not None]
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{quote(host, safe=':')}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,175 +201,3 @@ def _start_embedded() -> str:
     from taskq.embedded import ensure
 
     return ensure().url
-
-
-def _parse_plain(text: str) -> Address:
-    if "@" in text:
-        raise _bad(text, "write credentials in a URL: redis://user:password@host:6379")
-    match = _TAIL.fullmatch(text)
-    if match is None or match["port"] is None:
-        raise _bad(text, "give host:port or a URL such as redis://localhost:6379")
-    return _parse_tail(text, "redis", "", text)
-
-
-def _parse_tcp(text: str, scheme: Scheme, rest: str) -> Address:
-    """The standard reading first; if it fails, an unencoded `/ ? #` may sit in the password."""
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    userinfo, at, _ = authority.rpartition("@")
-    try:
-        return _parse_tail(text, scheme, userinfo, rest[len(userinfo) + len(at) :])
-    except ConfigError:
-        userinfo, at, tail = rest.rpartition("@")
-        # An @ inside an option's value must not turn the rest of it into a host.
-        if len(userinfo) < len(authority) or not at or _STARTS_OPTION.search(userinfo):
-            raise
-    return _parse_tail(text, scheme, userinfo, tail)
-
-
-def _parse_tail(text: str, scheme: Scheme, userinfo: str, tail: str) -> Address:
-    match = _TAIL.fullmatch(tail)
-    if match is None:
-        raise _bad(
-            text, "cannot be read; in a password write @ : / # ? % as %40 %3A %2F %23 %3F %25"
-        )
-    options = _options(text, match["query"])
-    username, password = _credentials(text, userinfo, options)
-    return Address(
-        scheme=scheme,
-        host=_host(text, match["host"], match["port"]),
-        port=_port(text, match["port"]),
-        db=_db(text, match["db"], options),
-        username=username,
-        password=password,
-        tls=_tls(text, scheme, options),
-    )
-
-
-def _parse_unix(text: str, rest: str) -> Address:
-    userinfo = ""
-    if not rest.startswith("/"):
-        userinfo, at, rest = rest.partition("@/")
-        if not at:
-            raise _bad(text, "needs an absolute path: unix:///run/redis.sock")
-        rest = "/" + rest
-    raw_path, _, query = rest.partition("?")
-    path = _decode(text, raw_path)
-    if path == "/" or "\0" in path:
-        raise _bad(text, "needs the path of a socket: unix:///run/redis.sock")
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        raise _bad(text, f"a socket path has at most {MAX_SOCKET_PATH} bytes; use a shorter one")
-    options = _options(text, query)
-    _tls(text, "unix", options)
-    username, password = _credentials(text, userinfo, options)
-    db = _db(text, None, options)
-    return Address(scheme="unix", path=path, db=db, username=username, password=password)
-
-
-def _host(text: str, host: str, port: str | None) -> str:
-    if host.startswith("["):
-        try:
-            return str(ipaddress.IPv6Address(_decode(text, host[1:-1])))
-        except ValueError:
-            raise _bad(text, "the brackets do not hold an IPv6 address") from None
-    if not host and port and ":" in port:
-        raise _bad(text, "an IPv6 address needs brackets: [::1]:6379")
-    if not host:
-        raise _bad(text, "the host is missing; write redis://localhost:6379")
-    if not re.fullmatch(r"[\w.-]{1,253}", host):
-        raise _bad(text, "is not the name or address of one host")
-    return host
-
-
-def _port(text: str, port: str | None) -> int:
-    if port is None:
-        return 6379
-    number = _number(port)
-    if ":" in port:
-        raise _bad(text, "has two colons after the host; an IPv6 address needs brackets")
-    # The value is not repeated: in redis://user:secret it is a password without its host.
-    if number is None or not 1 <= number <= 65535:
-        raise _bad(text, "the port must be a number from 1 to 65535")
-    return number
-
-
-def _db(text: str, from_path: str | None, options: dict[str, str]) -> int:
-    from_query = options.get("db")
-    if from_path and from_query is not None and from_path != from_query:
-        raise _bad(text, "names two databases; keep /0 or ?db=0")
-    written = from_path or (from_query if from_query is not None else "0")
-    number = _number(written)
-    if number is None or number > MAX_DB:
-        raise _bad(text, f"the database must be a number from 0 to {MAX_DB}")
-    return number
-
-
-def _credentials(
-    text: str, userinfo: str, options: dict[str, str]
-) -> tuple[str | None, str | None]:
-    user, _, password = userinfo.partition(":")
-    username = _decode(text, user) or options.get("username") or None
-    return username, _decode(text, password) or options.get("password") or None
-
-
-def _options(text: str, query: str | None) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for pair in (query or "").split("&"):
-        if not pair:
-            continue
-        name, _, value = pair.partition("=")
-        if name not in _OPTIONS or name in options:
-            raise _bad(text, f"an option is unknown or given twice; known: {', '.join(_OPTIONS)}")
-        options[name] = _decode(text, value)
-    return options
-
-
-def _tls(text: str, scheme: str, options: dict[str, str]) -> Tls | None:
-    ca, cert, key, reqs, check = (options.get(name) for name in _TLS_OPTIONS)
-    if scheme != "rediss":
-        if (ca, cert, key, reqs, check) != (None,) * 5:
-            raise _bad(text, "TLS options need rediss://")
-        return None
-    if reqs not in (None, "required", "optional", "none"):
-        raise _bad(text, "ssl_cert_reqs must be required or none")
-    if check is not None and check.lower() not in _BOOLEANS:
-        raise _bad(text, "ssl_check_hostname must be true or false")
-    if "" in (ca, cert, key) or (key is not None and cert is None):
-        raise _bad(text, "a TLS file is empty, or ssl_keyfile comes without ssl_certfile")
-    verify = reqs != "none"
-    return Tls(
-        ca_file=ca,
-        cert_file=cert,
-        key_file=key,
-        verify=verify,
-        check_hostname=verify and _BOOLEANS[(check or "true").lower()],
-    )
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
-
-
-def _decode(text: str, part: str) -> str:
-    try:
-        return unquote(part, errors="strict")
-    except UnicodeDecodeError:
-        raise _bad(text, "a percent-encoded part is not UTF-8") from None
-
-
-def _bad(text: str, why: str) -> ConfigError:
-    return ConfigError(f"Redis URL {_safe(text)!r}: {why}")
-
-
-def _safe(text: str) -> str:
-    """What of an unreadable URL can be shown: nothing that might be a part of a password."""
-    scheme, sep, rest = text.partition("://")
-    if not sep:
-        scheme, rest = "", text
-    elif not re.fullmatch(r"[A-Za-z0-9+.-]{1,30}", scheme):
-        scheme = "***"
-    shown, credentials = rest, ""
-    if "@" in rest and not rest.startswith("/"):
-        shown, credentials = rest.rpartition("@")[2], "***@"
-    if not _SHOWABLE.fullmatch(shown) or "password" in rest.lower():
-        shown = "***"
-    return f"{scheme}{sep}{credentials}{shown[:120]}"

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, TypeVar, Unpack, cast
 
 from taskq import embedded
-from taskq.address import Address, Tls, is_embedded, resolve
+from taskq.address import Address, is_embedded, resolve
 from taskq.client import Client, Limits
 from taskq.client_sync import SyncClient
 from taskq.commands import NewJob
@@ -24,9 +24,9 @@ from taskq.keys import check_name
 from taskq.options import NOTHING, Options, OptionWords, checked_for_call
 from taskq.registry import Registry, find_task
 from taskq.settings import Settings
-from taskq.store import Store
-from taskq.store_sync import SyncStore
+from taskq.stores import open_store, open_sync_store
 from taskq.task import PROCESS_CLASS, Signature, Task
+from taskq.url import Tls
 
 R = TypeVar("R")
 
@@ -89,7 +89,7 @@ class TaskQ(Registry):
         with self._lock:
             if self._client is None:
                 settings = self.settings
-                store = Store(
+                store = open_store(
                     self.address,
                     connect_timeout=settings.connect_timeout,
                     socket_timeout=settings.socket_timeout,
@@ -103,7 +103,7 @@ class TaskQ(Registry):
         with self._lock:
             if self._sync_client is None:
                 settings = self.settings
-                store = SyncStore(
+                store = open_sync_store(
                     self.address,
                     connect_timeout=settings.connect_timeout,
                     socket_timeout=settings.socket_timeout,
@@ -336,10 +336,8 @@ def by_queue(prepared: Iterable[tuple[str, NewJob]]) -> dict[str, list[NewJob]]:
 
 
 def with_tls(address: Address, settings: Settings) -> Address:
-    """The address with certificate files from the settings, where its URL names none; `rediss://`
-    only.
-    """
-    if address.scheme != "rediss":
+    """The address with certificate files from the settings, where its URL names none; TLS only."""
+    if not address.secure:
         return address
     tls = address.tls or Tls()
     return replace(

@@ -117,6 +117,10 @@ class ScriptSet:
     For tests only: `replace` swaps include files by name, to put a clock they can turn into the
     engine; `shebang=False` leaves the `#!lua flags=` line out, which fakeredis takes for a syntax
     error.
+
+    `guarded`, for Cluster: calls name one key more, which never exists (`keys.absent_beside`).
+    While a slot moves, a node runs no script that names a key it has not got: so none begins there,
+    and none finds a part of a queue missing. The scripts themselves do not see that key.
     """
 
     def __init__(
@@ -125,10 +129,12 @@ class ScriptSet:
         *,
         replace: Mapping[str, str] | None = None,
         shebang: bool = True,
+        guarded: bool = False,
     ) -> None:
         self._folder = folder or lua_folder()
         self._replace = dict(replace or {})
         self._shebang = shebang
+        self._guarded = guarded
         self._loaded: dict[str, Script] = {}
 
     def names(self) -> list[str]:
@@ -148,6 +154,8 @@ class ScriptSet:
         parts = []
         if self._shebang:
             parts.append("#!lua" + (f" flags={','.join(header.flags)}" if header.flags else ""))
+        if self._guarded:
+            parts.append("KEYS[#KEYS] = nil")
         for include in header.includes:
             part = self._replace.get(include)
             if part is None:

@@ -5,15 +5,16 @@ errors into ours.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from taskq.address import Address
 from taskq.commands import Call, check_reply
-from taskq.errors import StoreUnavailable
-from taskq.redis_errors import check_eviction, server_error, unreachable
+from taskq.errors import StoreError, StoreUnavailable
+from taskq.redis_errors import DEMOTED, check_eviction, server_error, unreachable
 from taskq.scripts import ScriptSet
+from taskq.tries import pause_before
+from taskq.waiter import Waiter
 from taskq.wire import ServerError, Wire, open_wire
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 class Store:
     """The async door to one Redis. Used from one event loop at a time; a new loop gets a new
-    connection.
+    connection. Made by `stores.open_store`, which knows the kinds for Sentinel and Cluster.
 
     `socket_timeout` (s) bounds the wait for every reply, `connect_timeout` (s) every connection
     attempt.
@@ -44,10 +45,13 @@ class Store:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wire: Wire | None = None
         self._opening: asyncio.Task[Wire] | None = None
-        self._waiter: Wire | None = None
+        self._waiter = self.waiter()
         self._listener: Wire | None = None
         self._subscribing = asyncio.Lock()
         self._callbacks: dict[bytes, Callable[[bytes | None], None]] = {}
+
+    scattered = False
+    """Are there several servers, of which one may be away while the others serve?"""
 
     @property
     def where(self) -> str:
@@ -55,8 +59,11 @@ class Store:
         return self.address.masked
 
     async def _open(self, timeout: float | None = None) -> Wire:
+        return await self._open_at(self.address, timeout)
+
+    async def _open_at(self, address: Address, timeout: float | None) -> Wire:
         return await open_wire(
-            self.address,
+            address,
             connect_timeout=self._connect_timeout,
             timeout=timeout or self._socket_timeout,
             name=self._name,
@@ -69,7 +76,8 @@ class Store:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._wire, self._opening = loop, None, None
-            self._waiter = self._listener = None
+            self._listener = None
+            self._waiter.forget()
             self._subscribing = asyncio.Lock()
         if self._wire is not None and self._wire.closed is None:
             return self._wire
@@ -82,6 +90,21 @@ class Store:
         self._opening = None
         if not task.cancelled() and task.exception() is None:
             self._wire = task.result()
+
+    def _leave(self, reason: str) -> None:
+        """Drop the connections there are; the next call opens new ones."""
+        for wire in (self._wire, self._waiter, self._listener):
+            if wire is not None:
+                wire.close(reason)
+
+    def _refusal(self, reply: ServerError) -> StoreError:
+        """The error for an error reply. A server that is no primary any more is left: its name, or
+        a sentinel, may by now lead to another.
+        """
+        text = str(reply)
+        if text.startswith(DEMOTED):
+            self._leave("the server is no primary any more")
+        return server_error(text, self.where)
 
     async def _reply(self, wire: Wire, call: Call[Any]) -> Any:
         if not call.script:
@@ -110,13 +133,13 @@ class Store:
                     wire = await self.connect()
                 reply = await self._reply(wire, call)
                 if type(reply) is ServerError:
-                    raise server_error(str(reply), self.where)
+                    raise self._refusal(reply)
                 check_reply(reply, call)
                 return call.parse(reply)
             except StoreUnavailable:
                 if attempt == tries:
                     raise
-            await asyncio.sleep(random.uniform(0, min(2.0, 0.05 * 4**attempt)))
+            await asyncio.sleep(pause_before(attempt))
         raise AssertionError("unreachable")
 
     def post(
@@ -136,7 +159,7 @@ class Store:
             try:
                 reply = future.result()
                 if type(reply) is ServerError:
-                    raise server_error(str(reply), self.where)
+                    raise self._refusal(reply)
                 check_reply(reply, call)
                 value = call.parse(reply)
             except asyncio.CancelledError:
@@ -155,28 +178,25 @@ class Store:
         """Run several calls, sent together; replies in order."""
         return list(await asyncio.gather(*(self.run(call, tries=tries) for call in calls)))
 
+    def waiter(self) -> Waiter:
+        """Something to wait for wake tokens with, on a connection of its own."""
+        return Waiter(
+            self._open,
+            self.where,
+            connect_timeout=self._connect_timeout,
+            socket_timeout=self._socket_timeout,
+        )
+
     async def wait_for_wake(self, keys: Sequence[str], seconds: float) -> str | None:
         """Block until somebody pushes to one of these lists, at most `seconds`; which one, None
         when nobody did.
 
-        Has its own connection: a blocked one serves nobody else. Its reply timeout is longer than
-        the wait.
+        Has a connection of its own.
         """
         await self.connect()
-        if self._waiter is None or self._waiter.closed is not None:
-            self._waiter = await self._open(timeout=60.0 + self._socket_timeout)
-        wire = self._waiter
-        try:
-            async with asyncio.timeout(seconds + self._socket_timeout):
-                reply = await wire.send(("BLPOP", *keys, f"{max(seconds, 0.001):.3f}"))
-        except BaseException as error:
-            # A cancelled wait may still pop a token later; nobody reads that connection any more.
-            wire.close("wait given up")
-            if isinstance(error, TimeoutError):
-                raise StoreUnavailable(f"Redis at {self.where} does not answer") from error
-            raise
+        reply = await self._waiter.wait(keys, seconds)
         if type(reply) is ServerError:
-            raise server_error(str(reply), self.where)
+            raise self._refusal(reply)
         return None if reply is None else reply[0].decode()
 
     async def subscribe(self, channel: str, callback: Callable[[bytes | None], None]) -> None:
@@ -213,6 +233,10 @@ class Store:
         if callback is not None:
             callback(push[2])
 
+    async def each(self) -> Sequence[Store]:
+        """The stores of all servers that hold queues."""
+        return [self]
+
     async def check_server(self) -> None:
         """ServerUnsupported when the server may throw jobs away. Its version was checked on
         connecting.
@@ -233,10 +257,9 @@ class Store:
         if opening is not None and self._loop is _loop():
             opening.cancel()
         if self._loop is _loop():
-            for wire in (self._wire, self._waiter, self._listener):
-                if wire is not None:
-                    wire.close()
-        self._wire = self._waiter = self._listener = None
+            self._leave("closed")
+        self._wire = self._listener = None
+        self._waiter.forget()
 
 
 def _tell_all(callbacks: Mapping[bytes, Callable[[bytes | None], None]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -10,13 +10,18 @@ from typing import Any, TypeVar
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -27,6 +32,7 @@ from taskq.commands import Call, check_reply
 from taskq.errors import StoreError, StoreUnavailable
 from taskq.redis_errors import check_eviction, check_version, server_error, unreachable
 from taskq.scripts import ScriptSet
+from taskq.tries import pause_before
 
 T = TypeVar("T")
 
@@ -36,13 +42,26 @@ _CODES: tuple[tuple[type[RedisError], str], ...] = (
     (ReadOnlyError, "READONLY"),
     (BusyLoadingError, "LOADING"),
     (AuthenticationError, "WRONGPASS"),
+    (MovedError, "MOVED"),
+    (AskError, "ASK"),
+    (TryAgainError, "TRYAGAIN"),
+    (ClusterDownError, "CLUSTERDOWN"),
+    (MasterDownError, "MASTERDOWN"),
 )
 
 
 def make_client(
-    address: Address, *, connect_timeout: float, socket_timeout: float, name: str
+    address: Address,
+    *,
+    connect_timeout: float,
+    socket_timeout: float,
+    name: str,
+    greet: Callable[[Any], None] | None = None,
 ) -> redis.Redis:
-    """A redis-py client that never repeats a command by itself (its default is up to ten times)."""
+    """A redis-py client that never repeats a command by itself (its default is up to ten times).
+
+    `greet` is called with every new connection in place of its own greeting.
+    """
     options: dict[str, Any] = {
         "db": address.db,
         "username": address.username,
@@ -52,10 +71,11 @@ def make_client(
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "client_name": name,
+        "redis_connect_func": greet,
     }
     if address.path is not None:
         return redis.Redis(unix_socket_path=address.path, **options)
-    if address.scheme == "rediss":
+    if address.secure:
         tls = address.tls
         options["ssl"] = True
         if tls is not None:
@@ -89,30 +109,65 @@ class SyncStore:
         self.address = address
         self.scripts = scripts or ScriptSet()
         self._checked = client is not None
-        # redis-py's own signatures are untyped in part.
-        self._client: Any = client or make_client(
-            address, connect_timeout=connect_timeout, socket_timeout=socket_timeout, name=name
-        )
+        self._connect_timeout = connect_timeout
         self._socket_timeout = socket_timeout
+        self._name = name
+        # redis-py's own signatures are untyped in part.
+        self._client: Any = client or self._first_client()
+
+    def _first_client(self) -> redis.Redis | None:
+        return self._client_at(self.address)
+
+    def _client_at(
+        self,
+        address: Address,
+        *,
+        bound: float = math.inf,
+        greet: Callable[[Any], None] | None = None,
+    ) -> redis.Redis:
+        return make_client(
+            address,
+            connect_timeout=min(bound, self._connect_timeout),
+            socket_timeout=min(bound, self._socket_timeout),
+            name=self._name,
+            greet=greet,
+        )
+
+    def _door(self) -> Any:
+        """The client to use now."""
+        return self._client
+
+    def _troubled(self, client: Any, error: RedisError) -> None:
+        """A server that is no primary any more is left: its name may by now lead to another."""
+        if isinstance(error, (ReadOnlyError, MasterDownError)):
+            client.connection_pool.disconnect()
 
     @property
     def where(self) -> str:
         """The server, for messages."""
         return self.address.masked
 
-    def _translate(self, error: RedisError) -> StoreError:
+    def _translate(self, error: RedisError, server: Address | None = None) -> StoreError:
+        where = self.where if server is None else server.masked
         for kind, code in _CODES:
             if isinstance(error, kind):
                 text = str(error)
                 if text.startswith("Authentication required"):
                     code = "NOAUTH"
-                return server_error(text if text.startswith(code) else f"{code} {text}", self.where)
+                return server_error(text if text.startswith(code) else f"{code} {text}", where)
         if isinstance(error, (RedisConnectionError, RedisTimeoutError)):
-            return unreachable(self.where, error)
-        return server_error(str(error), self.where)
+            return unreachable(where, error)
+        return server_error(str(error), where)
 
     def _reply(self, call: Call[Any]) -> Any:
-        client = self._client
+        client = self._door()
+        try:
+            return self._ask(client, call)
+        except RedisError as error:
+            self._troubled(client, error)
+            raise
+
+    def _ask(self, client: Any, call: Call[Any]) -> Any:
         if not self._checked:
             info: Any = client.execute_command("INFO", "server")
             server = "valkey" if "valkey_version" in info else "redis"
@@ -139,7 +194,10 @@ class SyncStore:
                 problem = self._translate(error)
                 if attempt == tries or not isinstance(problem, StoreUnavailable):
                     raise problem from error
-            time.sleep(random.uniform(0, min(2.0, 0.05 * 4**attempt)))
+            except StoreUnavailable:
+                if attempt == tries:
+                    raise
+            time.sleep(pause_before(attempt))
         raise AssertionError("unreachable")
 
     def run_many(self, calls: Sequence[Call[T]], *, tries: int = 1) -> list[T]:
@@ -152,7 +210,8 @@ class SyncStore:
         Subscribing first means an end between asking and listening cannot be missed. None when
         `seconds` pass.
         """
-        pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+        client = self._door()
+        pubsub = client.pubsub(ignore_subscribe_messages=True)
         try:
             pubsub.subscribe(channel)
             pubsub.get_message(timeout=self._socket_timeout)
@@ -167,6 +226,7 @@ class SyncStore:
                     return data
             return None
         except RedisError as error:
+            self._troubled(client, error)
             raise self._translate(error) from error
         finally:
             pubsub.close()
@@ -174,11 +234,12 @@ class SyncStore:
     def check_server(self) -> None:
         """ServerUnsupported when the server may throw jobs away."""
         try:
-            info: Any = self._client.execute_command("INFO", "memory")
+            info: Any = self._door().execute_command("INFO", "memory")
         except ResponseError as error:
             raise self._translate(error) from error
         check_eviction(str(info.get("maxmemory_policy", "")), self.where)
 
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        if self._client is not None:
+            self._client.close()

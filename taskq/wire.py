@@ -125,8 +125,8 @@ class Wire(asyncio.Protocol):
 
 
 def tls_context(address: Address) -> ssl.SSLContext | None:
-    """The TLS settings of a `rediss://` address; None for the others."""
-    if address.scheme != "rediss":
+    """The TLS settings of an address with TLS; None for the others."""
+    if not address.secure:
         return None
     tls = address.tls
     context = ssl.create_default_context(cafile=tls.ca_file if tls else None)

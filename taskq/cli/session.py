@@ -68,7 +68,7 @@ class Session:
     @property
     def address(self) -> Address:
         """The server, with the certificate files of the settings."""
-        if self.found.address.scheme != "rediss":
+        if not self.found.address.secure:
             return self.found.address
         from taskq.app import with_tls
 
@@ -95,12 +95,12 @@ class Session:
         """Do something with an open store, on an event loop of its own."""
         import asyncio
 
-        from taskq.store import Store
+        from taskq.stores import open_store
 
         address, settings = self.address, self.settings
 
         async def main() -> T:
-            store = Store(
+            store = open_store(
                 address,
                 connect_timeout=settings.connect_timeout,
                 socket_timeout=settings.socket_timeout,

@@ -38,7 +38,6 @@ class Pump:
         self,
         store: Store,
         settings: Settings,
-        worker: str,
         lines: Sequence[Line],
         *,
         slots: int,
@@ -46,7 +45,6 @@ class Pump:
     ) -> None:
         self._store = store
         self._settings = settings
-        self._worker = worker
         self._lines = list(lines)
         self._by_wake = {line.keys.wake: line for line in lines}
         self._slots = slots
@@ -56,6 +54,8 @@ class Pump:
         self._rung = False
         self._listening: asyncio.Task[None] | None = None
         self._failures = 0
+        self.asked_at = math.inf
+        """Event-loop time of the last claim, or of finding Redis away; inf before the first."""
         self.accepting = True
         """False while the worker drains: reports go out, nothing new comes in."""
         self.idle = False
@@ -91,6 +91,17 @@ class Pump:
     def owes(self) -> bool:
         """True while some report has not reached Redis."""
         return any(line.owes for line in self._lines)
+
+    @property
+    def may_claim(self) -> bool:
+        """True while there is a free slot and a queue to claim from."""
+        return self._free() > 0 and not all(line.fenced or line.refused for line in self._lines)
+
+    def begin_anew(self) -> None:
+        """Give up what is waited for, and look at every queue."""
+        self.asked_at = asyncio.get_running_loop().time()
+        self.listen_anew()
+        self.heat()
 
     async def run(self) -> None:
         """Pump until cancelled."""
@@ -144,7 +155,7 @@ class Pump:
         if line.due_at <= now:
             await self._promote(line)
             busy = True
-        free = self._free() if line.hot else 0
+        free = self._free() if line.hot and not line.fenced else 0
         if line.acks or free > 0:
             await self._step(line, max(free, 0))
             busy = True
@@ -184,7 +195,7 @@ class Pump:
         if acks:
             call = commands.ack(
                 line.keys,
-                self._worker,
+                line.worker,
                 acks,
                 keep_ms=self._keep_ms,
                 done_max=self._settings.done_max,
@@ -193,9 +204,10 @@ class Pump:
             )
         else:
             call = commands.claim(
-                line.keys, self._worker, keep_ms=self._keep_ms, limit=limit, slots=slots
+                line.keys, line.worker, keep_ms=self._keep_ms, limit=limit, slots=slots
             )
         line.flying = True
+        self.asked_at = asyncio.get_running_loop().time()
         if limit > 0:
             line.hot = False  # now, not with the reply: a wake-up that is read before it must count
         try:
@@ -216,7 +228,10 @@ class Pump:
         runner = self._runner
         assert runner is not None
         for job in claims.jobs:
-            runner.start(line, job, claims.now_ms)
+            if line.fenced:  # granted before the lease ran out, heard of too late
+                line.released.append((job.id, job.token, ""))
+            else:
+                runner.start(line, job, claims.now_ms)
         if claims.word == "LAPSED":
             log.warning("queue %s: the heartbeat has lapsed; beating now", line.queue)
             self._beat()
@@ -243,7 +258,7 @@ class Pump:
             words = await self._store.run(
                 commands.fail(
                     line.keys,
-                    self._worker,
+                    line.worker,
                     failures,
                     dead_keep_ms=self._dead_keep_ms,
                     dead_max=self._settings.dead_max,
@@ -262,7 +277,7 @@ class Pump:
         if line.released:
             released = line.released[:BATCH]
             await self._store.run(
-                commands.release(line.keys, self._worker, released, keep_ms=self._keep_ms)
+                commands.release(line.keys, line.worker, released, keep_ms=self._keep_ms)
             )
             del line.released[: len(released)]
             line.hot = True
@@ -271,7 +286,7 @@ class Pump:
             try:
                 await self._store.run(
                     commands.cancel(
-                        line.keys, job_id, keep_ms=self._keep_ms, token=token, worker=self._worker
+                        line.keys, job_id, keep_ms=self._keep_ms, token=token, worker=line.worker
                     )
                 )
             except (LeaseLost, LookupError):
@@ -295,7 +310,7 @@ class Pump:
         held: set[tuple[str, str]] = set()
         seen, total = 0, 1
         while seen < total:
-            page = await self._store.run(commands.held(line.keys, self._worker, seen))
+            page = await self._store.run(commands.held(line.keys, line.worker, seen))
             total = page.total
             if not page.ids:
                 break
@@ -304,7 +319,7 @@ class Pump:
                 held.add((job.id, job.token))
                 if (job.id, job.token) in known:
                     continue
-                if not self.accepting:
+                if not self.accepting or line.fenced:
                     line.released.append((job.id, job.token, ""))
                     continue
                 log.info("job %s: adopted after a lost reply", job.id)
@@ -318,12 +333,22 @@ class Pump:
     async def _recover(self, error: StoreUnavailable) -> None:
         """Redis is away: wait a little, more each time, and go on. Jobs are not charged."""
         self._failures += 1
+        self.asked_at = asyncio.get_running_loop().time()
         if self._failures == 1:
             log.warning("%s; trying on", error)
-        pause = min(2.0, 0.05 * 2 ** min(self._failures, 10))
+        # What breaks one connection has often broken the other too, and the silent one would sleep
+        # on.
+        self.listen_anew()
+        pause = min(1.0, 0.05 * 2 ** min(self._failures, 10))
         await asyncio.sleep(random.uniform(pause / 2, pause))
 
     # Sleeping
+
+    def listen_anew(self) -> None:
+        """Give up the connection that waits for wake-ups; the next rest opens another."""
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
 
     async def _rest(self) -> None:
         """Sleep until rung, woken by Redis, or something is due."""
@@ -362,7 +387,7 @@ class Pump:
             try:
                 claims = await self._store.run(
                     commands.claim(
-                        line.keys, self._worker, keep_ms=self._keep_ms, limit=0, slots={"": 0}
+                        line.keys, line.worker, keep_ms=self._keep_ms, limit=0, slots={"": 0}
                     )
                 )
                 if claims.next_due_ms >= 0:  # the news may have been a due time

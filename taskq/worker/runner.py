@@ -50,7 +50,6 @@ class Runner:
         registry: Registry,
         settings: Settings,
         *,
-        worker: str,
         process_slots: int,
         ring: Callable[[], None],
         look: Callable[[str | None], None],
@@ -66,7 +65,6 @@ class Runner:
         self._tasks = registry.tasks
         self._codec: Codec = registry.codec
         self._settings = settings
-        self._worker = worker
         self._ring = ring
         self._look = look
         self._report = report
@@ -74,6 +72,9 @@ class Runner:
 
     def start(self, line: Line, job: ClaimedJob, now_ms: int) -> None:
         """Begin a run. `now_ms` is the server's clock at the claim. Never raises."""
+        if not job.id.isascii():
+            self._refuse(line, job)
+            return
         task = self._tasks.get(job.task)
         if task is None:
             self._hand_on(line, job)
@@ -106,6 +107,13 @@ class Runner:
         except Exception as error:
             self._fail(run, error)
 
+    def _refuse(self, line: Line, job: ClaimedJob) -> None:
+        """No id of ours, perhaps no text: nobody enqueued it, and a task could not print it."""
+        log.error("queue %s: job %r has no valid id; it is dead", line.queue, job.id)
+        problem = "InvalidName: its id is no valid name"
+        line.failures.append(Failure(job.id, job.token, None, "bad_payload", problem, ""))
+        self._ring()
+
     def _hand_on(self, line: Line, job: ClaimedJob) -> None:
         """This worker does not know the task: give the job back, to a class only those who know it
         read.
@@ -128,7 +136,7 @@ class Runner:
             queue=run.line.queue,
             attempt=(job.number(b"attempt") or 0) + 1,
             token=int(job.token),
-            worker_id=self._worker,
+            worker_id=run.line.worker,
             deadline_ms=job.number(b"deadline_ms"),
             headers=self._codec.decode_headers(headers) if headers else None,
             state=self.state,
@@ -142,13 +150,16 @@ class Runner:
         if EAGER:
             # Begins at once; a task that never waits is over when this returns, without a turn of
             # the loop.
-            task = asyncio.Task(self._drive(run, coroutine), loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+            task = asyncio.Task(self.drive(run, coroutine), loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
             if not task.done():
                 run.handle = task
         else:
-            run.handle = loop.create_task(self._drive(run, coroutine))
+            run.handle = loop.create_task(self.drive(run, coroutine))
 
-    async def _drive(self, run: Run, coroutine: Coroutine[Any, Any, Any]) -> None:
+    async def drive(self, run: Run, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Await a run's coroutine and note how it ended. The watchman knows a blocking run by this
+        frame in the loop's stack.
+        """
         try:
             value = await coroutine
         except (
@@ -184,7 +195,7 @@ class Runner:
             queue=run.line.queue,
             attempt=(job.number(b"attempt") or 0) + 1,
             token=int(job.token),
-            worker_id=self._worker,
+            worker_id=run.line.worker,
             deadline_ms=job.number(b"deadline_ms"),
         )
         run.slot = self.processes.take()
@@ -248,7 +259,7 @@ class Runner:
         if run.fragile:
             self._look(None)
         line, job = run.line, run.job
-        if run.why == "shutdown":
+        if run.why in ("shutdown", "fenced"):
             line.released.append((job.id, job.token, ""))
         elif run.why == "cancel":
             line.cancelled.append((job.id, job.token))
@@ -264,15 +275,19 @@ class Runner:
                 )
         self._ring()
 
-    def _note_failure(self, run: Run, error: BaseException) -> None:
-        job = run.job
+    def failure_of(self, run: Run, error: BaseException) -> Failure:
+        """The report for a run that ended in `error`, or was stopped for its time."""
         if run.why == "timeout":
             error = TaskTimeout(f"ran longer than {run.timeout:g} s")
         elif run.why == "deadline":
             error = DeadlinePassed("was still running at its deadline")
-        rule = retry_rule(job, run.task.defaults, self._settings.retries)
+        rule = retry_rule(run.job, run.task.defaults, self._settings.retries)
         server_now = run.now_ms + round((time.monotonic() - run.began) * 1000)
-        failure = failure_of(job, error, rule, server_now)
+        return failure_of(run.job, error, rule, server_now)
+
+    def _note_failure(self, run: Run, error: BaseException) -> None:
+        job = run.job
+        failure = self.failure_of(run, error)
         self.failed += 1
         if failure.after_ms is None:
             log.error(
@@ -349,6 +364,30 @@ class Runner:
         if run.task.executor == "thread" and self._over(run):
             self.threads.abandon()
             self._ring()
+
+    def fence(self, line: Line) -> int:
+        """The lease on all runs of a queue has run out unrenewed: tell them, and kill processes.
+        How many there are. From any thread: a blocked event loop must not keep them going.
+        """
+        runs = [run for run in list(self.running.values()) if run.line is line]
+        for run in runs:
+            run.why = run.why or "fenced"
+            if run.context is not None:
+                run.context.lease_lost = True
+            if run.task.executor == "process":
+                run.slot.strike()
+        return len(runs)
+
+    def stop_fenced(self, line: Line) -> None:
+        """Stop what `fence` marked, and note it as released. Threads cannot be stopped: they are
+        left behind, and see `ctx.lease_lost`.
+        """
+        for run in [run for run in self.running.values() if run.line is line]:
+            if run.why == "fenced":
+                self._stop(run, "fenced")
+                if run.task.executor == "thread":
+                    self.threads.abandon()
+                    self._fail(run, asyncio.CancelledError())
 
     def abandon_all(self) -> None:
         """The worker goes: stop everything and note it as released, unpunished."""

@@ -221,6 +221,19 @@ class Engine:
     def reap(self, **words: int) -> commands.Reaped:
         return self.run(self.reap_call(**words))
 
+    def bury_call(self, worker: str = WORKER, **words: int) -> Call[commands.Buried]:
+        settings = {
+            "max_crashes": 3,
+            "dead_keep_ms": DEAD_KEEP,
+            "dead_max": 1000,
+            "keep_ms": KEEP,
+            **words,
+        }
+        return commands.bury(self.keys, worker, "killed by SIGKILL", **settings)
+
+    def bury(self, worker: str = WORKER, **words: int) -> commands.Buried:
+        return self.run(self.bury_call(worker, **words))
+
     def lose(self, *workers: str) -> None:
         """Make `workers` holders whose suspicion is old enough, just before a pass of reap."""
         self.client.sadd(self.keys.holders, *workers)

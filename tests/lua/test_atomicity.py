@@ -18,6 +18,7 @@ from tests.lua.scenarios import CASES, MUTATING, Case
 #: command. A Redis user for taskq needs all of them; whoever makes a script safer shortens this.
 HALF_DONE = {
     "ack": "HSET PEXPIRE PTTL PUBLISH RPUSH UNLINK ZADD",
+    "bury": "DEL HDEL HSET PEXPIRE PTTL PUBLISH RPUSH SREM UNLINK ZADD",
     "cancel a running job": "SADD",
     "cancel a waiting job": "HSET PEXPIRE PTTL PUBLISH ZADD",
     "cancel confirmed": "HSET PEXPIRE PTTL PUBLISH ZADD",
@@ -26,11 +27,12 @@ HALF_DONE = {
     "enqueue": "RPUSH SADD ZADD ZRANGE",
     "fail": "HSET PEXPIRE PTTL PUBLISH RPUSH UNLINK ZADD ZRANGE",
     "forget": "UNLINK",
-    "heartbeat": "HDEL SADD SREM",
+    "heartbeat": "HDEL HSET SADD SREM",
     "promote": "HSET RPUSH ZADD",
     "purge": "PUBLISH ZREM",
     "reap": "DEL HDEL PEXPIRE PTTL PUBLISH RPUSH SREM UNLINK ZADD ZREM",
     "release": "HSET PEXPIRE PTTL PUBLISH RPUSH SADD ZADD",
+    "repair": "DEL HDEL HSET PERSIST PEXPIRE RPUSH SADD ZADD ZREM",
     "resume": "RPUSH",
     "retire": "HDEL SREM",
     "revive": "HDEL HSET PERSIST RPUSH ZADD",

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from taskq.commands import Ack, Beat, Claims, Failure
 from tests.model.world import DEAD_KEEP_MS, Record, World
 
+#: What every worker of the model says it holds, bytes.
+RSS = 12_345_678
+
 
 def owns(job: Record, token: str, worker: str) -> bool:
     return job.get("token") == token and job.get("worker") == worker
@@ -22,6 +25,7 @@ def heartbeat(world: World, worker: str, ttl_ms: int) -> Beat:
     world.expiry[f"alive:{worker}"] = world.now + ttl_ms
     world.holders.add(worker)
     world.suspects.pop(worker, None)
+    world.vitals[worker] = f"rss={RSS} beat_ms={world.now}"
     held = world.index(f"running:{worker}")
     asked = world.cancels.get(worker, set())
     asked.intersection_update(held)
@@ -36,6 +40,7 @@ def retire(world: World, worker: str) -> int:
         world.cancels.pop(worker, None)
         world.holders.discard(worker)
         world.suspects.pop(worker, None)
+        world.vitals.pop(worker, None)
     return held
 
 

@@ -52,7 +52,8 @@ enqueue new|enqueue DUP|enqueue CONFLICT|enqueue QueueFull|enqueue JobConflict
 fail RETRY|fail DEAD|fail CANCELLED|fail STALE|fail ALREADY|fail GONE
 forget GONE|heartbeat lapsed|heartbeat asked|held|pause|resume|configure|stats|retire
 progress OK|progress STALE|progress GONE|promote job|purge job|watch
-reap READY|reap DEAD|reap CANCELLED|release READY|release CANCELLED|release STALE|release GONE
+bury READY|bury DEAD|bury CANCELLED|reap READY|reap DEAD|reap CANCELLED
+release READY|release CANCELLED|release STALE|release GONE
 revive READY|revive NOT_FOUND
 """
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.connection import parse_url
 
-from taskq.address import Address, Resolved, Tls, resolve
+from taskq.address import Address, Resolved, resolve
 from taskq.errors import ConfigError
+from taskq.url import Tls
 
 GOOD = [
     ("redis://localhost:6379/0", Address()),
@@ -69,6 +70,63 @@ GOOD = [
     ),
 ]
 
+THREE = (("a", 1), ("b", 26379), ("::1", 3))
+GROUPS = [
+    (
+        "redis+sentinel://h/mymaster",
+        Address(
+            scheme="redis+sentinel",
+            host="h",
+            port=26379,
+            nodes=(("h", 26379),),
+            service="mymaster",
+        ),
+    ),
+    (
+        "redis+sentinel://u:p%40w@a:1,b,[::1]:3/my.master-1/2?sentinel_password=s%2Fp",
+        Address(
+            scheme="redis+sentinel",
+            host="a",
+            port=1,
+            nodes=THREE,
+            service="my.master-1",
+            db=2,
+            username="u",
+            password="p@w",
+            sentinel_password="s/p",
+        ),
+    ),
+    (
+        "rediss+sentinel://a:1,b/m?db=3&sentinel_username=s&sentinel_password=x&ssl_ca_certs=/c",
+        Address(
+            scheme="rediss+sentinel",
+            host="a",
+            port=1,
+            nodes=THREE[:2],
+            service="m",
+            db=3,
+            sentinel_username="s",
+            sentinel_password="x",
+            tls=Tls(ca_file="/c"),
+        ),
+    ),
+    (
+        "redis+cluster://h",
+        Address(scheme="redis+cluster", host="h", nodes=(("h", 6379),)),
+    ),
+    (
+        "REDISS+CLUSTER://:a/b@x:1,y:2,x:1/0?ssl_check_hostname=no",
+        Address(
+            scheme="rediss+cluster",
+            host="x",
+            port=1,
+            nodes=(("x", 1), ("y", 2)),
+            password="a/b",
+            tls=Tls(check_hostname=False),
+        ),
+    ),
+]
+
 BAD = [
     ("", "empty"),
     ("   ", "empty"),
@@ -101,9 +159,27 @@ BAD = [
     ("redis://[::g]:1", "IPv6"),
     ("http://h:6379", "unknown scheme"),
     ("://h", "unknown scheme"),
-    ("redis+sentinel://h/m", "not supported yet"),
-    ("rediss+cluster://h", "not supported yet"),
-    ("redis+cluster://h", "not supported yet"),
+    ("redis+sentinel://h", "name of the service"),
+    ("redis+sentinel://h:26379,b/", "name of the service"),
+    ("redis+sentinel://h/a%20b", "name of the service"),
+    ("redis+sentinel:///m", "host is missing"),
+    ("redis+sentinel://a,,b/m", "host is missing"),
+    ("redis+sentinel://a:b,c/m", "1 to 65535"),
+    ("redis+sentinel://a:1:2,c/m", "two colons"),
+    ("redis+sentinel://[::g],c/m", "IPv6"),
+    ("redis+sentinel://[::1]x/m", "cannot be read"),
+    ("redis+sentinel://a/m/x", "database"),
+    ("redis+sentinel://a/m/1?db=2", "two databases"),
+    ("redis+sentinel://a/m?sentinel_username=u", "without sentinel_password"),
+    ("redis+sentinel://a/m?socket_timeout=1", "known: .*sentinel_password"),
+    ("redis+sentinel://a/m?ssl_ca_certs=/x", "need rediss"),
+    ("redis+cluster://h/1", "only database 0"),
+    ("redis+cluster://h?db=1", "only database 0"),
+    ("redis+cluster://h/m", "database must be a number"),
+    ("redis+cluster://h?sentinel_password=x", "unknown"),
+    ("redis+cluster://", "host is missing"),
+    ("sentinel://h/m", "redis.sentinel://"),
+    ("redis-cluster://h", "redis.cluster://"),
     ("embedded://mem", "embedded://default"),
     ("redis://h?ssl_ca_certs=/x", "need rediss"),
     ("unix:///s?ssl_certfile=/x", "need rediss"),
@@ -131,15 +207,21 @@ LEAKS = [
     "redis://u:hunter2 @h",
     "redis://hunter2@h:70000",
     "unix://u:hunter2@relative",
+    "redis+sentinel://u:hunter2@a:1,b:2",
+    "redis+sentinel://u:hun/ter2@a:1,b:70000/m",
+    "redis+sentinel://a:70000/m?sentinel_password=hunter2",
+    "redis+cluster://u:hunter2@a:1,b:2/7",
+    "redis+cluster://:hunter2",
+    "redis+cluster://a:1,u:hunter2@b/7",
 ]
 
 
-@pytest.mark.parametrize(("text", "address"), GOOD)
+@pytest.mark.parametrize(("text", "address"), [*GOOD, *GROUPS])
 def test_a_good_url_is_read(text: str, address: Address) -> None:
     assert Address.parse(text) == address
 
 
-@pytest.mark.parametrize(("text", "address"), GOOD)
+@pytest.mark.parametrize(("text", "address"), [*GOOD, *GROUPS])
 def test_a_good_url_survives_the_round_trip(text: str, address: Address) -> None:
     assert Address.parse(address.url()) == address
 
@@ -190,6 +272,37 @@ def test_printing_an_address_masks_its_secrets() -> None:
     assert "hunter2" not in f"{address} {address!r} {alone} {[alone]}"
 
 
+def test_printing_a_group_masks_the_passwords_of_both_kinds() -> None:
+    address = Address.parse("redis+sentinel://u:hunter2@a:1,b:2/m/3?sentinel_password=hunter3")
+
+    assert address.masked == "redis+sentinel://u:***@a:1,b:2/m/3?sentinel_password=***"
+    assert "hunter" not in f"{address} {address!r}"
+
+
+def test_one_server_of_a_group_has_its_credentials_and_a_sentinel_its_own() -> None:
+    group = Address.parse(
+        "rediss+sentinel://u:p@a:1,b:2/m/3?sentinel_password=s&ssl_cert_reqs=none"
+    )
+    tls = Tls(verify=False, check_hostname=False)
+
+    assert group.at("c", 9) == Address(
+        scheme="rediss", host="c", port=9, db=3, username="u", password="p", tls=tls
+    )
+    assert group.members() == [
+        Address(scheme="rediss", host="a", port=1, password="s", tls=tls),
+        Address(scheme="rediss", host="b", port=2, password="s", tls=tls),
+    ]
+    assert (group.sentinel, group.cluster, group.secure) == (True, False, True)
+
+
+def test_a_node_of_a_cluster_has_the_credentials_of_the_url() -> None:
+    group = Address.parse("redis+cluster://u:p@a:1,b:2")
+
+    assert group.members() == [group.at("a", 1), group.at("b", 2)]
+    assert group.at("a", 1) == Address(host="a", port=1, username="u", password="p")
+    assert (group.sentinel, group.cluster, group.secure) == (False, True, False)
+
+
 @given(
     user=st.text(max_size=12),
     password=st.text(max_size=24),
@@ -205,9 +318,9 @@ def test_any_credentials_survive_the_round_trip(
     assert Address.parse(address.url()) == address
 
 
-@given(st.text(alphabet=":/@?#%[]=&.redisunx+0123456789 \n", max_size=40))
+@given(st.text(alphabet=":/@?#%[]=&.,redisunx+0123456789 \n", max_size=40))
 def test_any_text_is_read_or_refused_with_a_config_error(text: str) -> None:
-    for prefix in ("", "redis://", "rediss://", "unix://"):
+    for prefix in ("", "redis://", "rediss://", "unix://", "redis+sentinel://", "redis+cluster://"):
         with contextlib.suppress(ConfigError):
             address = Address.parse(prefix + text)
 

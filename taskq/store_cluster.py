@@ -1,0 +1,308 @@
+"""The async store of a Cluster: one plain store for each node, and the map of slots.
+
+A call goes to the node that owns its slot. MOVED is followed: the call was not run. ASK and
+TRYAGAIN never are: they say that a slot is half-way between two nodes, where a part of a queue
+would look missing, so its queues wait until the slot has arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from taskq import commands
+from taskq.address import Address
+from taskq.commands import Call
+from taskq.errors import StoreError, StoreUnavailable
+from taskq.redis_errors import Moved, server_error
+from taskq.scripts import ScriptSet
+from taskq.slots import (
+    ASK_SECONDS,
+    REDIRECTS,
+    REFRESH_EVERY,
+    Node,
+    SlotMap,
+    guarded,
+    key_of,
+    no_node,
+    nobody_serves,
+    slot_of,
+)
+from taskq.store import Store
+from taskq.tries import pause_before
+from taskq.waiter import Waiter
+from taskq.wire import ServerError, Wire
+
+T = TypeVar("T")
+
+
+class ClusterStore(Store):
+    """As Store, for `redis+cluster://`."""
+
+    scattered = True
+
+    def __init__(self, address: Address, *, scripts: ScriptSet | None = None, **words: Any) -> None:
+        super().__init__(address, scripts=scripts or ScriptSet(guarded=True), **words)
+        self._words = words
+        self._nodes: dict[Node, Store] = {}
+        self._map: SlotMap | None = None
+        self._stale = False
+        self._fresh_until = 0.0
+        self._refreshing: asyncio.Task[SlotMap] | None = None
+        self._waits: dict[str, asyncio.Task[bool]] = {}
+        self._waiters: dict[str, Waiter] = {}
+        self._heeding = False
+        self._giving: set[asyncio.Task[int]] = set()
+
+    def _node(self, node: Node) -> Store:
+        found = self._nodes.get(node)
+        if found is None:
+            address = self.address.at(node.host, node.port)
+            found = self._nodes[node] = Store(address, scripts=self.scripts, **self._words)
+        return found
+
+    # The map of slots
+
+    async def _slots(self) -> SlotMap:
+        """The map; asked for again when it is known to be wrong, but not in every call."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._refreshing = loop, None
+            self._waits, self._waiters, self._giving = {}, {}, set()
+            self._fresh_until = 0.0
+        found = self._map
+        if found is not None and not (self._stale and loop.time() >= self._fresh_until):
+            return found
+        if self._refreshing is None:
+            self._refreshing = loop.create_task(self._refresh())
+            self._refreshing.add_done_callback(self._refreshed)
+        return await asyncio.shield(self._refreshing)
+
+    def _refreshed(self, task: asyncio.Task[SlotMap]) -> None:
+        self._refreshing = None
+        pause = random.uniform(0.5, 1.5) * REFRESH_EVERY
+        self._fresh_until = asyncio.get_running_loop().time() + pause
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._map, self._stale = task.result(), False
+        for key, waiter in self._waiters.items():
+            node = self._map.owner(slot_of(key))
+            if node is not None and waiter.where != self._node(node).where:
+                waiter.close("the slot has moved")
+
+    async def _refresh(self) -> SlotMap:
+        known = self._map.primaries() if self._map is not None else []
+        random.shuffle(known)
+        candidates = dict.fromkeys([*known, *(Node(*node) for node in self.address.nodes)])
+        problems: list[StoreError] = []
+        ask = commands.plain("CLUSTER", "SLOTS", parse=lambda reply: reply)
+        for node in candidates:
+            try:
+                async with asyncio.timeout(ASK_SECONDS):
+                    found = SlotMap.of(await self._node(node).run(ask), node.host)
+            except TimeoutError:
+                problems.append(StoreUnavailable(f"{node.host}:{node.port} does not answer"))
+            except StoreError as error:
+                problems.append(error)
+            else:
+                if found.primaries():
+                    return found
+                problems.append(StoreUnavailable(f"{node.host}:{node.port} knows no slots"))
+        raise no_node(self.where, problems)
+
+    def _heard(self, error: Exception, store: Store) -> None:
+        """What an error tells about the map."""
+        if isinstance(error, Moved) and self._map is not None:
+            self._map.learn(error.slot, Node(error.host or store.address.host, error.port))
+        if isinstance(error, StoreUnavailable):
+            self._stale = True
+
+    async def _store_for(self, key: str | None) -> Store:
+        slots = await self._slots()
+        node = slots.any() if key is None else slots.owner(slot_of(key))
+        if node is None:
+            self._stale = True
+            raise nobody_serves(key, self.where)
+        return self._node(node)
+
+    # Calls
+
+    async def connect(self) -> Wire:
+        """A connection to some node; the others are opened when they are needed."""
+        slots = await self._slots()
+        problems: list[StoreError] = []
+        for node in slots.primaries():
+            try:
+                return await self._node(node).connect()
+            except StoreError as error:
+                problems.append(error)
+        self._stale = True
+        raise no_node(self.where, problems)
+
+    async def run(self, call: Call[T], *, tries: int = 1) -> T:
+        """As Store.run, on the node that owns the call's slot."""
+        for attempt in range(1, tries + 1):
+            try:
+                return await self._run_once(call)
+            except StoreUnavailable:
+                if attempt == tries:
+                    raise
+            await asyncio.sleep(pause_before(attempt))
+        raise AssertionError("unreachable")
+
+    async def _run_once(self, call: Call[T]) -> T:
+        key, sent = key_of(call), guarded(call)
+        for redirect in range(1, REDIRECTS + 1):
+            store = await self._store_for(key)
+            try:
+                return await store.run(sent)
+            except StoreUnavailable as error:
+                self._heard(error, store)
+                if not isinstance(error, Moved) or redirect == REDIRECTS:
+                    raise
+                # The told node first: whom we would ask for the map may not know of it yet.
+                self._fresh_until = max(self._fresh_until, _now() + REFRESH_EVERY / 2)
+        raise AssertionError("unreachable")
+
+    def post(
+        self, call: Call[T], answered: Callable[[T], None], failed: Callable[[Exception], None]
+    ) -> asyncio.Future[Any] | None:
+        """As Store.post; None also while the map of slots is in doubt."""
+        if self._map is None or self._stale or self._loop is not asyncio.get_running_loop():
+            return None
+        node = self._map.owner(slot_of(call.keys[0]))
+        if node is None:
+            return None
+        store = self._node(node)
+
+        def refused(error: Exception) -> None:
+            self._heard(error, store)
+            failed(error)
+
+        return store.post(guarded(call), answered, refused)
+
+    async def each(self) -> list[Store]:
+        """The stores of all primaries."""
+        return [self._node(node) for node in (await self._slots()).primaries()]
+
+    async def check_server(self) -> None:
+        """As Store.check_server, for every primary."""
+        for store in await self.each():
+            await store.check_server()
+
+    # Waiting
+
+    async def wait_for_wake(self, keys: Sequence[str], seconds: float) -> str | None:
+        """As Store.wait_for_wake: one blocking wait for each list, as they are in several slots.
+
+        What still waits when one has been woken goes on waiting, so that no token is lost and
+        nothing is opened anew. A token that comes while nobody listens goes back to its list.
+        """
+        end = _now() + seconds
+        await self._slots()
+        self._heeding = True
+        try:
+            while True:
+                left = max(end - _now(), 0.0)
+                for key in keys:
+                    if key not in self._waits:
+                        self._begin_wait(key, left)
+                done, _ = await asyncio.wait(
+                    [self._waits[key] for key in keys], return_when=asyncio.FIRST_COMPLETED
+                )
+                ended = {key: self._waits.pop(key) for key in keys if self._waits[key] in done}
+                woken = [key for key, task in ended.items() if not _failed(task) and task.result()]
+                for key in woken[1:]:
+                    self._give_back(key)
+                if woken:
+                    return woken[0]
+                for task in ended.values():
+                    task.result()  # raises what went wrong
+                if _now() >= end:
+                    return None
+        except asyncio.CancelledError:
+            self._stop_waiting()
+            raise
+        finally:
+            self._heeding = False
+
+    def _begin_wait(self, key: str, seconds: float) -> None:
+        task = asyncio.ensure_future(self._wait(key, seconds))
+        self._waits[key] = task
+        task.add_done_callback(lambda task: self._unheeded(key, task))
+
+    async def _wait(self, key: str, seconds: float) -> bool:
+        store = await self._store_for(key)
+        waiter = self._waiters.get(key)
+        if waiter is None or waiter.where != store.where:
+            if waiter is not None:
+                waiter.close("the slot has moved")
+            waiter = self._waiters[key] = store.waiter()
+        try:
+            reply = await waiter.wait([key], seconds)
+            if type(reply) is ServerError:
+                raise server_error(str(reply), store.where)
+        except StoreUnavailable as error:
+            self._heard(error, store)
+            raise
+        return reply is not None
+
+    def _unheeded(self, key: str, task: asyncio.Task[bool]) -> None:
+        if self._heeding or self._waits.get(key) is not task:
+            return
+        del self._waits[key]
+        if not _failed(task) and task.result():
+            self._give_back(key)
+
+    def _give_back(self, key: str) -> None:
+        """Another worker, or the next wait, takes the token. No queue state: a token is a hint."""
+        call = commands.plain("RPUSH", key, "1", parse=int)
+        task = asyncio.ensure_future(self.run(call, tries=3))
+        self._giving.add(task)
+        task.add_done_callback(self._given)
+
+    def _given(self, task: asyncio.Task[int]) -> None:
+        self._giving.discard(task)
+        _failed(task)  # then a hint is lost: workers look at their queues now and then anyway
+
+    def _stop_waiting(self) -> None:
+        for task in self._waits.values():
+            task.cancel()
+        self._waits.clear()
+
+    # Hearing of ended jobs. PUBLISH reaches every node, so a subscription outlives a moved slot.
+
+    async def subscribe(self, channel: str, callback: Callable[[bytes | None], None]) -> None:
+        """As Store.subscribe, at the node that owns the queue of the channel."""
+        store = await self._store_for(channel)
+        try:
+            await store.subscribe(channel, callback)
+        except StoreUnavailable as error:
+            self._heard(error, store)
+            raise
+
+    def subscribed(self, channel: str) -> bool:
+        """As Store.subscribed."""
+        return any(store.subscribed(channel) for store in self._nodes.values())
+
+    async def close(self) -> None:
+        """Close all connections. Using the store again opens new ones."""
+        if self._loop is asyncio.get_running_loop():
+            self._stop_waiting()
+            if self._refreshing is not None:
+                self._refreshing.cancel()
+            for waiter in self._waiters.values():
+                waiter.close("closed")
+        self._waits, self._waiters = {}, {}
+        for store in self._nodes.values():
+            await store.close()
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
