@@ -40,5 +40,5 @@ async def recall(store: Store, line: Line, runner: Runner, adopt: Callable[[], b
             runner.start(line, job, job.number(b"started_ms") or 0)
     for lease, run in mine.items():
         if lease not in held and runner.runs(run):
-            runner.lose(run)
+            runner.stopper.lose(run)
     line.unsure = False
