@@ -40,8 +40,8 @@ class Story:
     def died(self, at: float, pid: int = 10) -> Story:
         return self.note(at, "died", pid=pid)
 
-    def fault(self, since: float, until: float | None, *pids: int) -> Story:
-        return self.note(since, "fault", kind="pause", since=since, until=until, pids=list(pids))
+    def fault(self, since: float, until: float | None, *pids: int, kind: str = "cut off") -> Story:
+        return self.note(since, "fault", kind=kind, since=since, until=until, pids=list(pids))
 
     def judge(self, record: Record | None = None, **records: Record) -> Verdict:
         return judge(self.events, {**({J: record} if record else {}), **records})
@@ -198,6 +198,18 @@ def test_a_run_without_signs_of_life_counts_as_alive_until_its_process_dies() ->
     verdict = twice(Story().sent().start(1).fault(1, None, 10)).judge(done(2))
 
     assert names(verdict) == {"overlapping"}
+
+
+def test_only_a_run_of_a_process_that_could_not_run_may_overlap() -> None:
+    def story() -> Story:
+        return twice(Story().sent().start(1).run(5.5, "tick"))
+
+    frozen = story().fault(1, 5, 10, kind="frozen").judge(done(2))
+    assert (names(frozen), frozen.unfenced) == (set(), 1)
+    assert names(story().fault(1, 5, 99, kind="frozen").fault(1, 5, 10).judge(done(2))) == {
+        "overlapping"
+    }
+    assert names(story().fault(1, 5, kind="frozen").judge(done(2))) == {"overlapping"}
 
 
 def test_the_last_sign_of_life_counts_where_no_end_was_written() -> None:
