@@ -47,6 +47,7 @@ if limit == 0 then
   if redis.call('ZCARD', KEYS[9]) > 0 then wake_up(wake, 1) end
   return { 'OK', text(now), due, 0 }
 end
-local jobs, more, pass_on = take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
-if pass_on then wake_up(wake, 1) end
-return { 'OK', text(now), due, more and 1 or 0, unpack(jobs) }
+local picked = pick(ready_keys, limits, limit, job_prefix, us)
+local jobs = take(picked, ready_keys, job_prefix, worker, running, stats, done, us, keep_ms)
+if picked.pass_on then wake_up(wake, 1) end
+return { 'OK', text(now), due, picked.more and 1 or 0, unpack(jobs) }

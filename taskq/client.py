@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from taskq import commands
 from taskq.codec import Codec
-from taskq.commands import BATCH, Call, Enqueued, NewJob, Outcome
+from taskq.commands import BATCH, Call, Confirm, Enqueued, NewJob, Outcome
 from taskq.errors import StoreError, StoreUnavailable, WrongState
 from taskq.job import JobInfo
 from taskq.keys import QueueKeys, SharedKeys
@@ -38,6 +38,8 @@ class Limits(NamedTuple):
     max_jobs: int
     max_payload: int
     keep_ms: int
+    confirm: Confirm | None = None
+    """What replicas have to confirm before an enqueue returns; None: nothing."""
 
 
 class Client:
@@ -93,7 +95,7 @@ class Client:
             del self._batches[queue]
         for part in _parts(batch):
             sent: asyncio.Future[Any] | None = None
-            if queue in self._registered:
+            if queue in self._registered and self._limits.confirm is None:
                 sent = self.store.post(
                     self._enqueue_call(queue, [job for job, _ in part], all_or_none=False),
                     functools.partial(_answer, part),
@@ -135,6 +137,8 @@ class Client:
 
     async def _enqueue(self, queue: str, jobs: Sequence[NewJob], *, all_or_none: bool) -> Enqueued:
         call = self._enqueue_call(queue, jobs, all_or_none=all_or_none)
+        if self._limits.confirm is not None:
+            return await self.store.run_confirmed(call, self._limits.confirm, tries=TRIES)
         return await self.store.run(call, tries=TRIES)
 
     async def send_many(self, queue: str, jobs: Sequence[NewJob]) -> set[str]:

@@ -60,7 +60,12 @@ class SyncClient:
                 max_jobs=self._limits.max_jobs,
                 all_or_none=True,
             )
-            duplicates |= self.store.run(call, tries=TRIES).duplicates
+            confirm = self._limits.confirm
+            if confirm is None:
+                done = self.store.run(call, tries=TRIES)
+            else:
+                done = self.store.run_confirmed(call, confirm, tries=TRIES)
+            duplicates |= done.duplicates
         return duplicates
 
     def outcome(self, queue: str, job_id: str, timeout: float | None) -> Outcome:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from taskq import commands
 from taskq.address import Address
-from taskq.commands import Call
+from taskq.commands import Call, Confirm
 from taskq.errors import StoreError, StoreUnavailable
 from taskq.redis_errors import Moved, server_error
 from taskq.scripts import ScriptSet
@@ -143,20 +143,29 @@ class ClusterStore(Store):
 
     async def run(self, call: Call[T], *, tries: int = 1) -> T:
         """As Store.run, on the node that owns the call's slot."""
+        return await self._run(call, None, tries)
+
+    async def run_confirmed(self, call: Call[T], confirm: Confirm, *, tries: int = 1) -> T:
+        """As Store.run_confirmed, on the node that owns the call's slot."""
+        return await self._run(call, confirm, tries)
+
+    async def _run(self, call: Call[T], confirm: Confirm | None, tries: int) -> T:
         for attempt in range(1, tries + 1):
             try:
-                return await self._run_once(call)
+                return await self._run_once(call, confirm)
             except StoreUnavailable:
                 if attempt == tries:
                     raise
             await asyncio.sleep(pause_before(attempt))
         raise AssertionError("unreachable")
 
-    async def _run_once(self, call: Call[T]) -> T:
+    async def _run_once(self, call: Call[T], confirm: Confirm | None) -> T:
         key, sent = key_of(call), guarded(call)
         for redirect in range(1, REDIRECTS + 1):
             store = await self._store_for(key)
             try:
+                if confirm is not None:
+                    return await store.run_confirmed(sent, confirm)
                 return await store.run(sent)
             except StoreUnavailable as error:
                 self._heard(error, store)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from taskq import commands
 from taskq.address import Address
-from taskq.commands import Call
+from taskq.commands import Call, Confirm
 from taskq.errors import StoreError, StoreUnavailable
 from taskq.redis_errors import Moved
 from taskq.scripts import ScriptSet
@@ -107,23 +107,22 @@ class ClusterSyncStore(SyncStore):
             raise nobody_serves(key, self.where)
         return self._node(node)
 
-    def run(self, call: Call[T], *, tries: int = 1) -> T:
-        """As SyncStore.run, on the node that owns the call's slot."""
+    def _run(self, call: Call[T], confirm: Confirm | None, tries: int) -> T:
         for attempt in range(1, tries + 1):
             try:
-                return self._run_once(call)
+                return self._run_once(call, confirm)
             except StoreUnavailable:
                 if attempt == tries:
                     raise
             time.sleep(pause_before(attempt))
         raise AssertionError("unreachable")
 
-    def _run_once(self, call: Call[T]) -> T:
+    def _run_once(self, call: Call[T], confirm: Confirm | None) -> T:
         key, sent = key_of(call), guarded(call)
         for redirect in range(1, REDIRECTS + 1):
             store = self._store_for(key)
             try:
-                return store.run(sent)
+                return store.run(sent) if confirm is None else store.run_confirmed(sent, confirm)
             except StoreUnavailable as error:
                 self._heard(error, store)
                 if not isinstance(error, Moved) or redirect == REDIRECTS:

@@ -34,7 +34,7 @@ def put_down(
     log.critical("the event loop does not come back: this worker ends, its jobs go to others")
     heart.stop()
     for line in lines:
-        runner.fence(line)
+        runner.stopper.fence(line)
         try:
             _report(heart, line, runner, settings, blocker)
         except StoreError as error:

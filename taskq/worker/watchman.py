@@ -22,7 +22,8 @@ from types import FrameType
 from taskq.settings import Settings
 from taskq.worker.line import Line
 from taskq.worker.run import Run
-from taskq.worker.runner import STUBBORN, Runner
+from taskq.worker.runner import Runner
+from taskq.worker.stopper import STUBBORN
 
 log = logging.getLogger("taskq.worker")
 
@@ -108,7 +109,7 @@ class Watchman:
             if silence <= self._settings.heartbeat_ttl or line.fenced:
                 continue
             line.fenced = True
-            stopped = self._runner.fence(line)
+            stopped = self._runner.stopper.fence(line)
             log.error(
                 "queue %s: cut off from Redis for %.1f s: %d runs are stopped",
                 line.queue,

@@ -157,7 +157,7 @@ class Worker:
             self._loop.call_soon_threadsafe(functools.partial(callback, *args))
 
     def _on_cancel(self, line: Line, ids: list[str]) -> None:
-        self._on_loop(self.runner.cancel, line.queue, ids)
+        self._on_loop(self.runner.stopper.cancel, line.queue, ids)
 
     def _on_lapse(self, line: Line) -> None:
         log.warning("queue %s: beat again after a gap", line.queue)
@@ -299,7 +299,7 @@ class Worker:
         while True:
             await asyncio.sleep(TICK)
             self.watchman.tick()
-            self.runner.sweep()
+            self.runner.stopper.sweep()
             if any(line.fenced for line in self.lines) and self._returning is None:
                 self._returning = loop.create_task(self._come_back())
             if self.recycling.due():
@@ -319,7 +319,7 @@ class Worker:
             self.pump.begin_anew()
 
     def _cut_off(self, line: Line) -> None:
-        self.runner.stop_fenced(line)
+        self.runner.stopper.stop_fenced(line)
         self.pump.ring()
 
     async def _come_back(self) -> None:

@@ -46,9 +46,9 @@ class Engine:
 
     def __post_init__(self) -> None:
         # Outside the queue's prefix, inside its hash tag: no part of what is compared.
-        self._clock_key = f"{self.keys.namespace}:clock:{{{self.keys.queue}}}"
+        self.clock_key = f"{self.keys.namespace}:clock:{{{self.keys.queue}}}"
         self.scripts = ScriptSet(
-            replace={"now_us": _CLOCK % self._clock_key}, shebang=self.kind != "fake"
+            replace={"now_us": _CLOCK % self.clock_key}, shebang=self.kind != "fake"
         )
         self.store = self.store_for(self.client)
         self.now = START
@@ -65,7 +65,7 @@ class Engine:
     @now.setter
     def now(self, ms: int) -> None:
         self._now = ms
-        self.client.set(self._clock_key, ms * 1000 + MICRO)
+        self.client.set(self.clock_key, ms * 1000 + MICRO)
 
     def run(self, call: Call[T]) -> T:
         return self.store.run(call)
