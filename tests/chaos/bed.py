@@ -339,7 +339,7 @@ class Bed:
         verdict = self.judge()
         problems = verdict.violations(allow)
         if problems:
-            raise AssertionError("\n".join([*problems, verdict.summary()]))
+            raise AssertionError("\n".join([*problems, verdict.figures()]))
         return verdict
 
     def record(

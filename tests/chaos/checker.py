@@ -102,6 +102,10 @@ class Verdict:
     longest_recovery: float = 0.0
     """From the last that was heard of a run whose worker died to the start of the next run, s."""
 
+    def accused(self) -> list[str]:
+        """Jobs in any class of violation."""
+        return list(dict.fromkeys(job for name in VIOLATIONS for job in getattr(self, name)))
+
     @property
     def jobs(self) -> int:
         return len(self.ok) + len(self.lost) + len(self.recovered) + len(self.absent)
@@ -125,15 +129,33 @@ class Verdict:
         return lines
 
     def summary(self) -> str:
-        """One line of figures."""
+        """The figures that say something, for people."""
+        extra = self.duplicates
+        words = [f"{self.jobs:,} jobs", f"{len(self.lost)} lost"]
+        for name in ("recovered", "absent", "unexpected"):
+            if found := len(getattr(self, name)):
+                words.append(f"{found} {name}")
+        if not extra:
+            return ", ".join([*words, "none ran twice"])
+        words.append(f"{extra} extra runs ({_counts(self.reasons)})")
+        for name in VIOLATIONS[3:]:
+            if found := len(getattr(self, name)):
+                words.append(f"{found} {name}")
+        return ", ".join(words)
+
+    def figures(self) -> str:
+        """All figures, in one line."""
         words = [f"jobs {self.jobs}", f"ok {len(self.ok)}"]
         words += [f"{name} {len(getattr(self, name))}" for name in ("lost", "recovered", "absent")]
         words += [f"unexpected {len(self.unexpected)}", f"extra runs {self.duplicates}"]
         words += [f"of jobs explained {len(self.explained)} unexplained {len(self.unexplained)}"]
         words += [f"{name} {len(getattr(self, name))}" for name in VIOLATIONS[3:]]
-        if self.unfenced:
-            words.append(f"beside a frozen run {self.unfenced}")
+        words += [f"beside a frozen run {self.unfenced}"]
         return ", ".join([*words, f"longest recovery {self.longest_recovery:.2f} s"])
+
+
+def _counts(reasons: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
 
 
 class Fault(NamedTuple):

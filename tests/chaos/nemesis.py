@@ -292,19 +292,33 @@ def run(seconds: float, seed: int, rate: float, say: Callable[[str], None]) -> t
         try:
             nemesis = Nemesis(bed, server, net, say)
             verdict = nemesis.run(steps, seconds, rate)
+            for job in verdict.accused()[:5]:
+                tell_story(nemesis, job, verdict.records.get(job))
         finally:
             bed.close()
         problems = verdict.violations() + nemesis.problems
         dead = Counter(r.reason for r in verdict.records.values() if r.state == "dead")
         counted = Counter(step.kind for step in steps)
         words = [
-            f"seed {seed}: {verdict.summary()}",
+            f"seed {seed}: {verdict.figures()}",
             f"reasons of extra runs: {_counts(verdict.reasons)}; dead: {_counts(dead)}",
             f"faults: {_counts(counted)}",
             *(f"VIOLATION {problem}" for problem in problems),
             "no violation" if not problems else f"{len(problems)} violations",
         ]
         return "\n".join(words), not problems
+
+
+def tell_story(nemesis: Nemesis, job: str, record: object) -> None:
+    """All that is known of a job for which the verdict is bad."""
+    bed, say = nemesis.bed, nemesis.say
+    say(f"-- {job}: {record}")
+    for event in bed.events(job=job):
+        say(f"   {event['at'] - nemesis.began:8.3f} {event}")
+    for worker in bed.workers:
+        for line in worker.log.splitlines():
+            if job in line:
+                say(f"   {worker.name}: {line[:300]}")
 
 
 def _counts(counter: Counter[str]) -> str:

@@ -274,11 +274,14 @@ def test_what_a_scenario_allows_is_no_violation_and_must_be_a_class() -> None:
         verdict.violations(allow={"bogus"})
 
 
-def test_the_summary_has_the_figures() -> None:
-    summary = twice(Story().sent().start(1).died(2)).judge(done(2)).summary()
+def test_summary_and_figures_say_what_was_found() -> None:
+    clean = Story().sent().start(1).end(2).judge(done())
+    again = twice(Story().sent().start(1).died(2)).judge(done(2))
 
-    assert "jobs 1, ok 1, lost 0" in summary
-    assert "extra runs 1" in summary
+    assert clean.summary() == "1 jobs, 0 lost, none ran twice"
+    assert again.summary() == "1 jobs, 0 lost, 1 extra runs (worker died 1)"
+    assert "jobs 1, ok 1, lost 0" in again.figures()
+    assert "extra runs 1" in again.figures()
 
 
 def test_the_ledger_keeps_whole_lines_only(tmp_path: Any) -> None:
