@@ -16,12 +16,13 @@ from taskq import commands
 from taskq.address import Address
 from taskq.commands import Call, Confirm
 from taskq.errors import StoreError, StoreUnavailable
-from taskq.redis_errors import Moved, server_error
+from taskq.redis_errors import Moved, server_error, unreachable
 from taskq.scripts import ScriptSet
 from taskq.slots import (
     ASK_SECONDS,
     REDIRECTS,
     REFRESH_EVERY,
+    SILENCE,
     Node,
     SlotMap,
     guarded,
@@ -49,8 +50,11 @@ class ClusterStore(Store):
         self._nodes: dict[Node, Store] = {}
         self._map: SlotMap | None = None
         self._stale = False
+        self._failed: Store | None = None
+        """The one that failed last: it is not the first to be asked for the map."""
         self._fresh_until = 0.0
         self._refreshing: asyncio.Task[SlotMap] | None = None
+        self._probes: dict[Store, asyncio.Task[None]] = {}
         self._waits: dict[str, asyncio.Task[bool]] = {}
         self._waiters: dict[str, Waiter] = {}
         self._heeding = False
@@ -66,19 +70,25 @@ class ClusterStore(Store):
     # The map of slots
 
     async def _slots(self) -> SlotMap:
-        """The map; asked for again when it is known to be wrong, but not in every call."""
+        """The map. One that is known to be wrong is asked for anew, but nobody waits for that."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._refreshing = loop, None
             self._waits, self._waiters, self._giving = {}, {}, set()
+            self._probes = {}
             self._fresh_until = 0.0
-        found = self._map
-        if found is not None and not (self._stale and loop.time() >= self._fresh_until):
-            return found
-        if self._refreshing is None:
-            self._refreshing = loop.create_task(self._refresh())
-            self._refreshing.add_done_callback(self._refreshed)
+        if self._stale or self._map is None:
+            self._begin_refresh()
+        if self._map is not None:
+            return self._map
+        assert self._refreshing is not None
         return await asyncio.shield(self._refreshing)
+
+    def _begin_refresh(self) -> None:
+        known = self._map is not None
+        if self._refreshing is None and not (known and _now() < self._fresh_until):
+            self._refreshing = asyncio.ensure_future(self._refresh())
+            self._refreshing.add_done_callback(self._refreshed)
 
     def _refreshed(self, task: asyncio.Task[SlotMap]) -> None:
         self._refreshing = None
@@ -95,6 +105,7 @@ class ClusterStore(Store):
     async def _refresh(self) -> SlotMap:
         known = self._map.primaries() if self._map is not None else []
         random.shuffle(known)
+        known.sort(key=lambda node: self._node(node) is self._failed)
         candidates = dict.fromkeys([*known, *(Node(*node) for node in self.address.nodes)])
         problems: list[StoreError] = []
         ask = commands.plain("CLUSTER", "SLOTS", parse=lambda reply: reply)
@@ -117,7 +128,8 @@ class ClusterStore(Store):
         if isinstance(error, Moved) and self._map is not None:
             self._map.learn(error.slot, Node(error.host or store.address.host, error.port))
         if isinstance(error, StoreUnavailable):
-            self._stale = True
+            self._stale, self._failed = True, store
+            self._begin_refresh()
 
     async def _store_for(self, key: str | None) -> Store:
         slots = await self._slots()
@@ -163,17 +175,44 @@ class ClusterStore(Store):
         key, sent = key_of(call), guarded(call)
         for redirect in range(1, REDIRECTS + 1):
             store = await self._store_for(key)
+            if store in self._probes:
+                self._stale = True
+                raise unreachable(store.where, "it fell silent, and is being tried")
+            began = _now()
             try:
                 if confirm is not None:
                     return await store.run_confirmed(sent, confirm)
                 return await store.run(sent)
             except StoreUnavailable as error:
                 self._heard(error, store)
+                if not store.connected and _now() - began > SILENCE:
+                    self._probe(store)
                 if not isinstance(error, Moved) or redirect == REDIRECTS:
                     raise
                 # The told node first: whom we would ask for the map may not know of it yet.
                 self._fresh_until = max(self._fresh_until, _now() + REFRESH_EVERY / 2)
         raise AssertionError("unreachable")
+
+    def _probe(self, store: Store) -> None:
+        """A node that answers nothing would hold up whoever also has work for others: until it can
+        be connected to, or has lost its slots, calls for it fail at once.
+        """
+        if store not in self._probes:
+            self._probes[store] = asyncio.ensure_future(self._until_back(store))
+
+    async def _until_back(self, store: Store) -> None:
+        try:
+            while store.address in [one.address for one in await self.each()]:
+                try:
+                    await store.connect()
+                    return
+                except StoreError:
+                    self._stale = True
+                    await asyncio.sleep(random.uniform(0.5, 1.5) * REFRESH_EVERY)
+        except StoreError:
+            pass  # no node tells the map: the next call will find out why
+        finally:
+            self._probes.pop(store, None)
 
     def post(
         self, call: Call[T], answered: Callable[[T], None], failed: Callable[[Exception], None]
@@ -185,6 +224,8 @@ class ClusterStore(Store):
         if node is None:
             return None
         store = self._node(node)
+        if store in self._probes:
+            return None
 
         def refused(error: Exception) -> None:
             self._heard(error, store)
@@ -300,6 +341,8 @@ class ClusterStore(Store):
         """Close all connections. Using the store again opens new ones."""
         if self._loop is asyncio.get_running_loop():
             self._stop_waiting()
+            for probe in self._probes.values():
+                probe.cancel()
             if self._refreshing is not None:
                 self._refreshing.cancel()
             for waiter in self._waiters.values():

@@ -36,11 +36,13 @@ async def diagnose(store: Store, settings: Settings, where: str, source: str) ->
     """All findings. Raises StoreError when the server cannot be used at all."""
     await store.connect()
     checks = [Check("reach", "ok", f"Redis answers at {where}")]
-    checks.append(await _latency(store))
-    info = await _info(store)
-    checks += [_version(info), _policy(info), _persistence(info), _memory(info)]
-    checks.append(await _clock(store))
-    checks.append(await _scripts(store))
+    servers = await store.each()
+    for server in servers:
+        found = await _server(server, settings)
+        if len(servers) > 1:
+            name = f"{server.address.host}:{server.address.port}"
+            found = [check._replace(text=f"{name}: {check.text}") for check in found]
+        checks += found
     if source == "embedded":
         remedy = "for production set TASKQ_REDIS_URL and TASKQ_ENV=production"
         checks.append(
@@ -48,6 +50,27 @@ async def diagnose(store: Store, settings: Settings, where: str, source: str) ->
         )
     checks += await _queues(Inspector(store, settings.namespace))
     return checks
+
+
+async def _server(store: Store, settings: Settings) -> list[Check]:
+    """What one server says of itself."""
+    checks = [await _latency(store)]
+    info = await _info(store)
+    checks += [_version(info), _policy(info), _persistence(info), _memory(info)]
+    if settings.durability == "replicated":
+        checks.append(_replicas(info, settings.replicas))
+    checks.append(await _clock(store))
+    checks.append(await _scripts(store))
+    return checks
+
+
+def _replicas(info: dict[str, str], wanted: int) -> Check:
+    lines = [value for name, value in info.items() if name.startswith("slave") and "=" in value]
+    online = sum("state=online" in line for line in lines)
+    text = f"{online} replicas are online, durability=replicated wants {wanted}"
+    if online < wanted:
+        return Check("replicas", "fail", text, "no enqueue returns: start replicas")
+    return Check("replicas", "ok", text)
 
 
 async def _ask(store: Store, *words: str) -> Any:

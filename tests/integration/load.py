@@ -23,6 +23,8 @@ class Load:
         self.taken: set[str] = set()
         self.ran: Counter[str] = Counter()
         self.refused = 0
+        self.gaps: list[float] = []
+        """Times of more than a second between two runs, s."""
         self.last_taken = self.last_ran = time.monotonic()
         self._producer = producer
         self._stopping = False
@@ -30,8 +32,11 @@ class Load:
 
         @worker.task(name=f"note.{queue}", queue=queue)
         async def note(word: str) -> str:
+            now = time.monotonic()
             self.ran[word] += 1
-            self.last_ran = time.monotonic()
+            if now - self.last_ran > 1:
+                self.gaps.append(round(now - self.last_ran, 2))
+            self.last_ran = now
             return word
 
     async def _pour(self, pause: float) -> None:

@@ -16,6 +16,7 @@ from taskq.errors import StoreUnavailable
 from taskq.inspect import Inspector
 from taskq.keys import QueueKeys
 from taskq.stores import open_store, open_sync_store
+from tests.cli.conftest import Cli
 from tests.helpers import eventually, wait_until
 from tests.integration.load import Load, recovery
 from tests.integration.workers import idle, quick, worker_process, working
@@ -338,3 +339,57 @@ def test_worker_processes_live_through_a_failover(
         wait_until(sent, 20)
         assert worker.lines(notes, 4)[-1] == "end after"
     app.close_sync()
+
+
+async def test_a_node_that_fell_silent_holds_up_the_queues_of_others_only_once(
+    fragile: Cluster, make: MakeApp
+) -> None:
+    """A report is owed to it. Nothing answers and nothing is refused, so a try takes 2 s."""
+    silent = fragile.primaries[2]
+    names = [queue_on(fragile, fragile.primaries[1]), queue_on(fragile, silent)]
+    app = make(fragile.url, socket_timeout=2.0, connect_timeout=2.0)
+    other = Load(make(fragile.url, **FAST), app, names[0])
+    started, end = asyncio.Event(), asyncio.Event()
+
+    @app.task(queue=names[1])
+    async def held() -> None:
+        started.set()
+        await end.wait()
+
+    async with working(app, queues=names):
+        job = await held.enqueue()
+        await asyncio.wait_for(started.wait(), 5)
+        async with other.pouring():
+            await other.more()
+            silent.stop()
+            end.set()
+            began = time.monotonic()
+            while time.monotonic() < began + 7:
+                await other.more(50)
+            gaps = list(other.gaps)
+            silent.go_on()
+        await job.result(timeout=10)
+        await other.all_done()
+
+    assert len(gaps) <= 1, gaps
+
+
+@pytest.mark.parametrize("words", [("status",), ("workers",), ("doctor",), ("queue", "ls")])
+def test_commands_look_at_a_cluster(
+    calm: Cluster, namespace: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    app = TaskQ(calm.url, **quick(namespace))
+    names = queues_of(calm)
+    for name in names:
+        app.named("t").options(queue=name).enqueue_sync(1)
+    app.close_sync()
+    cli = Cli(tmp_path, calm.url, namespace)
+
+    ran = cli.call(*words, "--json")
+
+    assert ran.code in (0, 1), ran.err
+    assert "Traceback" not in ran.err
+    if words in (("status",), ("queue", "ls")):
+        assert all(name in ran.out for name in names)
+    if words == ("doctor",):
+        assert all(f"127.0.0.1:{node.port}: " in ran.out for node in calm.primaries)
