@@ -13,6 +13,7 @@ from taskq import TaskQ
 from taskq.errors import StoreUnavailable
 from taskq.inspect import Inspector
 from tests.helpers import eventually
+from tests.integration.chores import take
 
 
 class Load:
@@ -54,7 +55,7 @@ class Load:
                         return
             self.taken.add(word)
             self.last_taken = time.monotonic()
-            await asyncio.sleep(pause)
+            await take(pause)
 
     @contextlib.asynccontextmanager
     async def pouring(self, producers: int = 4, pause: float = 0.01) -> AsyncIterator[None]:

@@ -14,6 +14,7 @@ from taskq import TaskQ, commands
 from taskq.address import Address
 from taskq.errors import StoreRefused, StoreUnavailable
 from taskq.stores import open_store, open_sync_store
+from tests.cli.conftest import Cli
 from tests.helpers import eventually, wait_until
 from tests.integration.load import Load, recovery
 from tests.integration.workers import quick, worker_process, working
@@ -239,3 +240,27 @@ def test_worker_processes_and_commands_live_through_a_failover(
         wait_until(sent, 20)
         assert worker.lines(notes, 4)[-1] == "end after"
     app.close_sync()
+
+
+@pytest.mark.parametrize("words", [("status",), ("workers",), ("doctor",)])
+def test_commands_look_at_a_sentinel_group(
+    calm: SentinelGroup, namespace: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    app = TaskQ(calm.url, **quick(namespace))
+    app.named("t").options(queue="mail").enqueue_sync(1)
+    app.close_sync()
+
+    ran = Cli(tmp_path, calm.url, namespace).call(*words, "--json")
+
+    assert ran.code in (0, 1), ran.err
+    assert "Traceback" not in ran.err
+    assert words != ("status",) or "mail" in ran.out
+
+
+def test_a_command_that_finds_no_sentinel_says_so_and_ends_with_69(
+    namespace: str, tmp_path: Path
+) -> None:
+    ran = Cli(tmp_path, "redis+sentinel://:hunter2@127.0.0.1:1/main", namespace).call("status")
+
+    assert ran.code == 69
+    assert "no sentinel of redis+sentinel://:***@127.0.0.1:1/main" in ran.error
