@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -36,6 +37,7 @@ _CODES: tuple[tuple[type[RedisError], str], ...] = (
     (ReadOnlyError, "READONLY"),
     (BusyLoadingError, "LOADING"),
     (AuthenticationError, "WRONGPASS"),
+    (NoPermissionError, "NOPERM"),
 )
 
 

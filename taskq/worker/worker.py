@@ -14,6 +14,7 @@ from taskq.commands import Reaped
 from taskq.context import Context
 from taskq.errors import ConfigError, LeaseLost, StoreError, StoreUnavailable
 from taskq.keys import QueueKeys, SharedKeys, check_name
+from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.store_sync import SyncStore
 from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
@@ -167,6 +168,8 @@ class Worker:
 
     async def _announce(self) -> None:
         """List the queues, write their settings, and find classes with jobs for our tasks."""
+        for line in self.lines:
+            await check_rights(self.store, line.keys, *WORKER)  # before anything is written
         shared = SharedKeys(self.settings.namespace)
         await self.store.run(commands.trim_roster(shared), tries=3)
         for line in self.lines:
