@@ -70,6 +70,12 @@ def _ack(engine: Engine) -> Call[Any]:
     return engine.ack_call(*acks, limit=3, slots={"": 3, "gpu": 3}, done_max=2)
 
 
+def _ack_late(engine: Engine) -> Call[Any]:
+    _to_claim(engine)
+    engine.seed_running("x", token=8)
+    return engine.ack_call(Ack("x", "7", b"r", KEEP), limit=3, slots={"": 3, "gpu": 3})
+
+
 def _fail(engine: Engine) -> Call[Any]:
     for n in range(3):
         engine.seed_ended(f"old{n}", "dead", at=START - 5 + n)
@@ -253,6 +259,7 @@ CASES = [
     Case(script=script, name=f"{script}{tail}", build=build)
     for script, tail, build in (
         ("ack", "", _ack),
+        ("ack", " too late", _ack_late),
         ("audit", "", _audit),
         ("bury", "", _bury),
         ("cancel", " a waiting job", _cancel_waiting),
