@@ -22,9 +22,11 @@ from taskq.store_sync import SyncStore
 TRIES = 3
 #: Scripts a worker calls.
 WORKER = (
-    "ack", "cancel", "claim", "configure", "fail", "heartbeat", "held", "progress", "promote",
+    "ack", "bury", "cancel", "claim", "configure", "fail", "heartbeat", "held", "progress", "promote",
     "reap", "release", "retire",
 )  # fmt: skip
+#: Commands a script does without when it must.
+SPARED = {"INFO"}
 #: What a worker sends beside its scripts: command and key.
 PLAIN = {"BLPOP": "wake", "SRANDMEMBER": "classes"}
 
@@ -70,8 +72,8 @@ class Need(NamedTuple):
 
 
 def commands_of(script: Script) -> frozenset[str]:
-    """The Redis commands a script may run."""
-    return frozenset(re.findall(r"redis\.p?call\('(\w+)'", script.source))
+    """The Redis commands a script needs."""
+    return frozenset(re.findall(r"redis\.p?call\('(\w+)'", script.source)) - SPARED
 
 
 def keys_of(script: Script) -> tuple[frozenset[str], frozenset[str]]:
