@@ -112,6 +112,7 @@ def _heartbeat(engine: Engine) -> Call[Any]:
 def _retire(engine: Engine) -> Call[Any]:
     engine.seed_alive()
     engine.client.hset(engine.keys.suspects, WORKER, START)
+    engine.client.hset(engine.keys.vitals, WORKER, "rss=1 beat_ms=1")
     engine.client.sadd(engine.keys.cancels(WORKER), "gone")
     return commands.retire(engine.keys, WORKER)
 
