@@ -123,6 +123,7 @@ def _reap(engine: Engine) -> Call[Any]:
     engine.seed_running("b", **{"class": "gpu"})
     engine.seed_running("c", crashes=2, waiters="c1")
     engine.seed_running("d", cancel=1, waiters="c1")
+    engine.seed_running("e", crashes=1)
     engine.client.zadd(engine.keys.running(WORKER), {"ghost": 1})
     engine.client.sadd(engine.keys.cancels(WORKER), "d")
     engine.lose(WORKER)
