@@ -104,9 +104,10 @@ def _promote(engine: Engine) -> Call[Any]:
 
 def _heartbeat(engine: Engine) -> Call[Any]:
     engine.client.hset(engine.keys.suspects, WORKER, START)
+    engine.client.hset(engine.keys.meta, "pressed", "1 2 3")
     engine.client.sadd(engine.keys.cancels(WORKER), "a", "gone")
     engine.seed_running("a")
-    return commands.heartbeat(engine.keys, WORKER, ttl_ms=6000)
+    return commands.heartbeat(engine.keys, WORKER, ttl_ms=6000, watermark=90, pressed_ms=9000)
 
 
 def _retire(engine: Engine) -> Call[Any]:

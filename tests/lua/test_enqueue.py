@@ -281,3 +281,31 @@ def test_a_refusal_says_in_one_word_why(engine: Engine) -> None:
 
     assert raw(NewJob("a", "t", b"other"), 9) == [b"CONFLICT", b"a"]
     assert raw(new("b"), 1) == [b"FULL", 1, 1]
+
+
+@pytest.mark.parametrize(("tokens", "after"), [(3, 4), (4, 4)])
+def test_news_of_an_earlier_time_is_the_fourth_token_and_never_a_fifth(
+    engine: Engine, tokens: int, after: int
+) -> None:
+    engine.seed_due("scheduled", "a", START + 4000)
+    engine.client.rpush(engine.keys.wake, *["1"] * tokens)
+
+    engine.enqueue(new("b", at="+3000"))
+
+    assert engine.dump()["wake"] == a_list(["1"] * after)
+
+
+def test_another_job_of_the_same_time_wakes_nobody(engine: Engine) -> None:
+    engine.seed_due("scheduled", "a", START + 4000)
+
+    engine.enqueue(new("b", at="+4000"))
+
+    assert "wake" not in engine.dump()
+
+
+def test_the_second_half_of_a_minute_is_still_that_minute(engine: Engine) -> None:
+    engine.now = START + 35_000
+
+    engine.enqueue(new("a"))
+
+    assert engine.dump()[MINUTE].content == {"enqueued": "1"}
