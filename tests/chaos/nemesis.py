@@ -334,6 +334,8 @@ def main() -> int:
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(10_000) if given.seed is None else given.seed
     began = time.monotonic()
+    # Whatever ends this must not leave workers and networks behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:6.1f}] {text}", flush=True)
