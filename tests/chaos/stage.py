@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tests.chaos.bed import Bed
+from tests.chaos.checker import Verdict
 from tests.chaos.network import SERVER, Network, network
 from tests.chaos.server import ServerProcess, SmallDisk, server_process
 from tests.helpers import last
@@ -69,6 +70,18 @@ def first_start_after(bed: Bed, moment: float) -> float | None:
 def crashes(bed: Bed) -> int:
     """Crashes charged to jobs, all together."""
     return sum(record.crashes for record in bed.records().values())
+
+
+def rolled_back(bed: Bed) -> Verdict:
+    """The verdict after the server forgot its latest writes: jobs may be lost, and a job whose ack
+    was forgotten while its claim was not may be run again by its holder, under the same lease.
+    """
+    verdict = bed.verdict(allow=["lost", "tokens"])
+    records = bed.records()
+    assert not [job for job in verdict.lost if job in records], "lost, though the server knows it"
+    for job in verdict.tokens:
+        assert len({run.worker for run in verdict.runs[job]}) == 1, verdict.why[job]
+    return verdict
 
 
 def ended_well(bed: Bed, timeout: float = 30.0) -> None:

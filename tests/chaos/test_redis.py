@@ -342,3 +342,37 @@ def test_the_server_becomes_a_replica_for_a_while(stage: Stage) -> None:
         recovery_s=took,
         duplicates=verdict.duplicates,
     )
+
+
+def test_workers_told_to_continue_ride_over_an_outage_without_repeating_anything(
+    stage: Stage,
+) -> None:
+    """Fault: SIGKILL of the server, down longer than TTL and grace, isolation=continue. H4: no mass
+    reclaim and no self-fencing: each job that ran through the outage ran exactly once.
+    """
+    server = stage.server()
+    bed = stage.bed(server, **STEADY, isolation="continue")
+    bed.worker()
+    bed.worker()
+    jobs = bed.produce("sleeper", LONG + 1, count=10)
+    jobs += bed.produce("sleeper", LONG / 2, count=10)  # over before the server is back
+    for job in jobs:
+        bed.wait_start(job)
+
+    with bed.fault("server down"):
+        server.kill()
+        last(LONG)
+        server.start()
+    took = consuming_again(bed, now(), within=5)
+    ended_well(bed)
+
+    verdict = bed.verdict()
+    assert verdict.duplicates == 0, verdict.summary()
+    bed.record(
+        fault="SIGKILL of the server, longer than heartbeats live, isolation=continue",
+        injected=f"{LONG:g} s, heartbeats of {STEADY['heartbeat_ttl']} s, 20 jobs in hand",
+        invariant="H4, P6",
+        observed=verdict.summary(),
+        recovery_s=took,
+        duplicates=0,
+    )
