@@ -9,18 +9,17 @@ from tests.chaos.stage import LONG, STEADY, Stage, consuming_again, ended_well, 
 from tests.helpers import last
 
 
-@pytest.mark.parametrize("sync", ["everysec", "always"])
 def test_the_server_is_killed_and_comes_back_after_every_heartbeat_has_run_out(
-    stage: Stage, sync: str
+    stage: Stage,
 ) -> None:
     """Fault: SIGKILL of the server (AOF), down longer than TTL and grace. H1: nothing that returned
     is lost. P6: no crash, no attempt, no exit: all heartbeats are gone, and nobody is reaped.
     """
-    server = stage.server(sync=sync)
+    server = stage.server()
     bed = stage.bed(server, **STEADY)
     bed.worker()
     bed.worker()
-    slow = bed.produce("sleeper", LONG + 1, count=10)
+    slow = bed.produce("sleeper", LONG, count=10)
     bed.produce("sleeper", 0.3, count=20, delay=LONG / 2)
     producer = bed.producer(rate=100, seconds=1.5, mix="quick*5,sleeper:0.1")
     for job in slow:
@@ -38,7 +37,7 @@ def test_the_server_is_killed_and_comes_back_after_every_heartbeat_has_run_out(
 
     verdict = bed.verdict()
     bed.record(
-        fault=f"SIGKILL of the server, AOF {sync}, down longer than the heartbeats live",
+        fault="SIGKILL of the server, AOF everysec, down longer than the heartbeats live",
         injected=f"{LONG:g} s, heartbeats of {STEADY['heartbeat_ttl']} s, under load",
         invariant="H1, P6",
         observed=verdict.summary(),
@@ -55,7 +54,7 @@ def test_the_server_is_frozen_longer_than_heartbeats_live(stage: Stage) -> None:
     bed = stage.bed(server, **STEADY)
     bed.worker()
     bed.worker()
-    for job in bed.produce("sleeper", LONG + 1, count=6):
+    for job in bed.produce("sleeper", LONG, count=6):
         bed.wait_start(job)
     bed.producer(rate=100, seconds=1.0, mix="quick")
     last(0.3)
@@ -86,7 +85,7 @@ def test_client_pause_longer_than_heartbeats_live(stage: Stage) -> None:
     bed = stage.bed(server, **STEADY)
     bed.worker()
     bed.worker()
-    for job in bed.produce("sleeper", LONG + 1, count=6):
+    for job in bed.produce("sleeper", LONG, count=6):
         bed.wait_start(job)
 
     with bed.fault("clients paused"):
@@ -260,7 +259,7 @@ def test_a_script_that_blocks_the_server(stage: Stage) -> None:
     bed = stage.bed(server, **STEADY)
     bed.worker()
     bed.worker()
-    for job in bed.produce("sleeper", LONG + 1, count=4):
+    for job in bed.produce("sleeper", LONG, count=4):
         bed.wait_start(job)
 
     with bed.fault("busy script"):
@@ -291,7 +290,7 @@ def test_a_server_that_takes_long_to_load(stage: Stage) -> None:
     server = stage.server()
     bed = stage.bed(server, **STEADY)
     bed.worker()
-    slow = bed.produce("sleeper", LONG + 1, count=4)
+    slow = bed.produce("sleeper", LONG, count=4)
     bed.produce("quick", count=30, delay=2.0)
     bed.wait_start(slow[-1])
     for number in range(40):
@@ -323,7 +322,7 @@ def test_the_server_becomes_a_replica_for_a_while(stage: Stage) -> None:
     bed = stage.bed(stage.server(), **STEADY)
     bed.worker()
     bed.worker()
-    for job in bed.produce("sleeper", LONG + 1, count=4):
+    for job in bed.produce("sleeper", LONG, count=4):
         bed.wait_start(job)
 
     with bed.fault("read only"):
@@ -354,7 +353,7 @@ def test_workers_told_to_continue_ride_over_an_outage_without_repeating_anything
     bed = stage.bed(server, **STEADY, isolation="continue")
     bed.worker()
     bed.worker()
-    jobs = bed.produce("sleeper", LONG + 1, count=10)
+    jobs = bed.produce("sleeper", LONG, count=10)
     jobs += bed.produce("sleeper", LONG / 2, count=10)  # over before the server is back
     for job in jobs:
         bed.wait_start(job)

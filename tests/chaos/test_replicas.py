@@ -147,7 +147,7 @@ def test_a_split_brain(stage: Stage, guarded: bool) -> None:
     url = "redis://redis.test:6379/0"
     bed = stage.bed(replica, heartbeat=0.3, heartbeat_ttl=10.0, grace=2.0, socket_timeout=1.0)
     worker = bed.worker(netns=clients.name, url=url)
-    producer = bed.producer(rate=200, seconds=7.0, mix="quick", netns=clients.name, url=url)
+    producer = bed.producer(rate=200, seconds=6.0, mix="quick", netns=clients.name, url=url)
     wait_until(lambda: len(bed.starts()) > 100, 20, "the load is on")
 
     since = now()
