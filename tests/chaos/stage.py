@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from taskq.keys import QueueKeys
 from tests.chaos.bed import Bed
 from tests.chaos.checker import Verdict
 from tests.chaos.network import SERVER, Network, network
@@ -70,6 +71,21 @@ def first_start_after(bed: Bed, moment: float) -> float | None:
 def crashes(bed: Bed) -> int:
     """Crashes charged to jobs, all together."""
     return sum(record.crashes for record in bed.records().values())
+
+
+def counter(bed: Bed, name: str) -> int:
+    """A counter of the default queue's stats."""
+    return int(bed.client.hget(QueueKeys(bed.namespace, "default").stats, name) or 0)  # type: ignore[arg-type]
+
+
+def in_words(verdict: Verdict) -> str:
+    """A verdict for a cell of docs/reliability.md."""
+    words = [f"{len(verdict.ok):,} jobs ended, {len(verdict.lost)} lost"]
+    if verdict.recovered:
+        words.append(f"{len(verdict.recovered)} ran though their enqueue raised")
+    if verdict.absent:
+        words.append(f"{len(verdict.absent)} enqueues raised and left nothing")
+    return ", ".join(words)
 
 
 def rolled_back(bed: Bed) -> Verdict:

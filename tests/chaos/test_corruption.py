@@ -13,7 +13,7 @@ from typing import Any
 from taskq.keys import QueueKeys
 from tests.chaos.bed import Bed
 from tests.chaos.look import look
-from tests.chaos.stage import STEADY, Stage, consuming_again, now, rolled_back
+from tests.chaos.stage import STEADY, Stage, consuming_again, in_words, now, rolled_back
 from tests.helpers import last, wait_until
 
 
@@ -145,7 +145,7 @@ def test_running_jobs_are_listed_a_second_time(stage: Stage) -> None:
         fault="running jobs are put into ready, scheduled, retry and another worker's list",
         injected="2 jobs each, by ZADD",
         invariant="S2, S3",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         duplicates=0,
     )
 
@@ -171,7 +171,7 @@ def test_waiting_jobs_are_listed_twice(stage: Stage) -> None:
         fault="ready jobs are put into scheduled and retry by hand",
         injected="20 jobs",
         invariant="S2",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         duplicates=0,
     )
 
@@ -207,7 +207,7 @@ def test_whole_indexes_are_destroyed(stage: Stage) -> None:
         fault="every index of a queue is deleted, or overwritten, while it works",
         injected="ready, scheduled and running, 24 jobs in them",
         invariant="H1, S2",
-        observed=f"`doctor --repair` put them back: {verdict.summary()}",
+        observed=f"`doctor --repair` put them back: {in_words(verdict)}",
         duplicates=verdict.duplicates,
     )
 

@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from tests.chaos.bed import Bed
 from tests.chaos.checker import Verdict
-from tests.chaos.stage import Stage, consuming_again, now, rolled_back
+from tests.chaos.stage import Stage, consuming_again, in_words, now, rolled_back
 from tests.helpers import last, wait_until
 from tests.topologies import SERVICE, Cluster, SentinelGroup, cluster, sentinel_group
 
@@ -190,7 +190,7 @@ def test_a_cluster_node_restarts(stage: Stage) -> None:
         fault="a Cluster node without a replica restarts (SIGKILL, AOF always)",
         injected=f"down {now() - since:.1f} s",
         invariant="H1, P6",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=verdict.duplicates,
     )
@@ -233,7 +233,7 @@ def test_the_queues_slot_moves_to_another_node_under_load(stage: Stage) -> None:
         fault="the slot of a busy queue moves to another node, and back",
         injected="twice, with half-way states of 0.6 s, under 100 jobs/s",
         invariant="H1, H4, T9",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=sum(verdict.reasons.values()) - verdict.reasons["failed"],
     )

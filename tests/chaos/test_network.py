@@ -11,8 +11,10 @@ from tests.chaos.stage import (
     STEADY,
     Stage,
     consuming_again,
+    counter,
     ended_well,
     first_start_after,
+    in_words,
     now,
 )
 from tests.helpers import last, wait_until
@@ -53,11 +55,12 @@ def test_a_short_loss_repeats_nothing(stage: Stage, lost: str) -> None:
     verdict = bed.verdict()
     assert set(verdict.reasons) <= {"failed"}, verdict.summary()
     assert sum(record.crashes for record in bed.records().values()) == 0
+    assert counter(bed, "completed") == len(verdict.ok), "an ack counted twice, or not at all"
     bed.record(
         fault=f"a worker's link loses {lost}, silently",
         injected="twice 0.9 s under 100 jobs/s, heartbeats live 8 s",
         invariant="H1, H4, T4",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=sum(verdict.reasons.values()) - verdict.reasons["failed"],
     )
@@ -88,11 +91,12 @@ def test_a_producer_on_a_bad_link_sends_each_job_once(stage: Stage) -> None:
     verdict = bed.verdict()
     assert verdict.duplicates == 0, verdict.summary()
     assert len(verdict.ok) > 150
+    assert counter(bed, "enqueued") == len(verdict.ok) + len(verdict.recovered)
     bed.record(
         fault="a producer's link loses the replies to its enqueues",
         injected="three times 0.8 s under 100 jobs/s",
         invariant="H1, H3",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         duplicates=0,
     )
 
@@ -187,7 +191,7 @@ def test_a_flapping_link(stage: Stage) -> None:
         fault="a link that flaps",
         injected="0.3 s off, 0.3 s on, for 4 s under 50 jobs/s",
         invariant="H1, H4, H10",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=0,
     )
@@ -221,7 +225,7 @@ def test_a_host_that_is_gone_for_good(stage: Stage) -> None:
         fault="a worker's machine vanishes (no FIN, no RST)",
         injected="5 jobs in hand; TTL 0.9 s, grace 0.5 s",
         invariant="H1, P4",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=verdict.duplicates,
     )
