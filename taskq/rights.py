@@ -52,6 +52,8 @@ _ANY = {
 }
 _OTHER = {"PUBLISH": "m", "RENAME": "k", "TIME": ""}
 ARGUMENTS = {**_HASH, **_ZSET, **_SET, **_OF_TYPE["list"], **_OF_TYPE["string"], **_ANY, **_OTHER}
+#: A user who may not run these goes without what they are for (heartbeat: the memory watermark).
+OPTIONAL = frozenset({"INFO"})
 READS = frozenset({"GET", "HGET", "HGETALL", "HMGET", "SRANDMEMBER", "ZRANGE", "ZSCORE"})
 WRITES = frozenset(
     {"DEL", "HDEL", "HINCRBY", "HSET", "PERSIST", "PEXPIRE", "RENAME", "RPUSH", "SADD", "SET"}
@@ -70,8 +72,8 @@ class Need(NamedTuple):
 
 
 def commands_of(script: Script) -> frozenset[str]:
-    """The Redis commands a script may run."""
-    return frozenset(re.findall(r"redis\.p?call\('(\w+)'", script.source))
+    """The Redis commands a script may run and cannot go without."""
+    return frozenset(re.findall(r"redis\.p?call\('(\w+)'", script.source)) - OPTIONAL
 
 
 def keys_of(script: Script) -> tuple[frozenset[str], frozenset[str]]:
