@@ -424,7 +424,7 @@ async def test_callers_that_wait_for_results_hear_of_them_after_a_restart(
     bed = stage.bed(server, heartbeat=0.3, heartbeat_ttl=8.0, grace=2.0)
     await asyncio.to_thread(bed.worker)
     app = bed.new_app()
-    ids = await asyncio.to_thread(bed.produce, "sleeper", 1.5, count=8)
+    ids = await asyncio.to_thread(bed.produce, "sleeper", 1.5, count=3)  # a thread each
     await asyncio.to_thread(bed.wait_start, ids[-1])
     jobs = [app.job(job) for job in ids]
     waits = [
