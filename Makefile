@@ -7,10 +7,10 @@ STAMP := $(VENV)/.ready
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3 python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench docs clean
+.PHONY: help setup demo test mutants lint bench docs clean
 
 help: ## Print this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with all that the other targets need; once, and when pyproject.toml changed
 
@@ -19,6 +19,9 @@ demo: $(STAMP) ## Run every source file of the standard library through a queue,
 
 test: $(STAMP) ## Run the tests; T="tests/unit -x" chooses
 	@$(BIN)/python -m pytest $(T)
+
+mutants: $(STAMP) ## Break every guard of lua/, one at a time, and see a test fail; SCRIPT=ack chooses
+	@$(BIN)/python -m tests.mutation.run $(addprefix --script ,$(SCRIPT)) $(M)
 
 lint: $(STAMP) ## Check style, types, layers, and that generated pages are fresh
 	@echo "ruff check" && $(BIN)/ruff check .

@@ -53,6 +53,20 @@ for position = 7, 3 + 4 * acks, 4 do
   end
 end
 
+local word, picked, ready_keys, limits = 'OK', nil, {}, {}
+if lapsed then word = 'LAPSED' elseif limit > 0 and paused then word = 'PAUSED' end
+if word == 'OK' and limit > 0 then
+  for i = 9, #KEYS do
+    ready_keys[i - 8] = KEYS[i]
+    limits[i - 8] = tonumber(ARGV[i - 2 + 4 * acks])
+  end
+  picked = pick(ready_keys, limits, limit, job_prefix, us)
+end
+
+-- What is claimed comes in before what has ended goes out: while a slot moves to another node, a set that is empty in
+-- between cannot be written to again, and the jobs would be nowhere.
+local jobs = {}
+if picked then jobs = take(picked, ready_keys, job_prefix, worker, running, stats, done, us, keep_ms) end
 -- What finish does, for many at once: this is the hottest path of all.
 local kept, ended_ms = {}, text(now)
 if #ids > 0 then redis.call('ZREM', running, unpack(ids)) end
@@ -78,14 +92,5 @@ if #kept > 0 then
 end
 count(stats, now, 'completed', #ends)
 
-if lapsed then return { 'LAPSED', text(now), due, 0, odd } end
-if limit == 0 then return { 'OK', text(now), due, 0, odd } end
-if paused then return { 'PAUSED', text(now), due, 0, odd } end
-local ready_keys, limits = {}, {}
-for i = 9, #KEYS do
-  ready_keys[i - 8] = KEYS[i]
-  limits[i - 8] = tonumber(ARGV[i - 2 + 4 * acks])
-end
-local jobs, more, pass_on = take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
-if pass_on then wake_up(wake, 1) end
-return { 'OK', text(now), due, more and 1 or 0, odd, unpack(jobs) }
+if picked and picked.pass_on then wake_up(wake, 1) end
+return { word, text(now), due, picked and picked.more and 1 or 0, odd, unpack(jobs) }

@@ -1,7 +1,8 @@
 -- claim: ready -> running | expired; grant leases to one worker.
 -- Why: a job must have one owner. Leaving the ready set, entering the worker's running set and getting a fresh fencing
 --   token are one step, so no crash can fall between them. A token is greater than every earlier token of its job, even
---   when the clock steps back. A worker whose heartbeat has lapsed may already be suspected: it must beat first.
+--   when the clock steps back, and not given twice, even when a failover forgot a claim. A worker whose heartbeat has
+--   lapsed may already be suspected: it must beat first.
 -- KEYS
 -- 1 meta       taskq:{q}:meta              hash   pause flag
 -- 2 alive      taskq:{q}:alive:<worker>    string the worker's heartbeat
@@ -46,6 +47,7 @@ if limit == 0 then
   if redis.call('ZCARD', KEYS[9]) > 0 then wake_up(wake, 1) end
   return { 'OK', text(now), due, 0 }
 end
-local jobs, more, pass_on = take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
-if pass_on then wake_up(wake, 1) end
-return { 'OK', text(now), due, more and 1 or 0, unpack(jobs) }
+local picked = pick(ready_keys, limits, limit, job_prefix, us)
+local jobs = take(picked, ready_keys, job_prefix, worker, running, stats, done, us, keep_ms)
+if picked.pass_on then wake_up(wake, 1) end
+return { 'OK', text(now), due, picked.more and 1 or 0, unpack(jobs) }

@@ -19,6 +19,7 @@
 -- {"OK", now_ms, created, id, "DUP" | "CONFLICT", ...}   only the ids that were not created
 -- {"CONFLICT", id}                                       all_or_none: nothing was written
 -- {"FULL", waiting, max_jobs}                            nothing was written
+-- {"PRESSED", used, max}                                 the server's memory in bytes is above the watermark; nothing was written
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: none
 -- @include now_us text expect rank_of time_of count wake_up add_due
@@ -29,7 +30,7 @@ local job_prefix, all_or_none, max_jobs = ARGV[1], ARGV[2], tonumber(ARGV[3])
 expect({}, stats, wake)
 local now = math.floor(now_us() / 1000)
 local started = text(now)
-local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs')
+local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed')
 max_jobs = tonumber(policy[4]) or max_jobs
 
 local waiting = redis.call('ZCARD', ready) + redis.call('ZCARD', scheduled) + redis.call('ZCARD', retry)
@@ -65,6 +66,10 @@ if #fresh == 0 then
   return { 'OK', started, 0, unpack(odd) }
 end
 if waiting + #fresh > max_jobs then return { 'FULL', waiting, max_jobs } end
+if policy[5] then
+  local until_ms, used, most = string.match(policy[5], '^(%d+) (%d+) (%d+)$')
+  if until_ms and now < tonumber(until_ms) then return { 'PRESSED', used, most } end
+end
 
 local by_class, due, first = {}, {}, nil
 for _, start in ipairs(fresh) do

@@ -8,6 +8,7 @@ no KEYS, no SCAN.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from taskq import commands
 from taskq.commands import Call, QueueStats
 from taskq.errors import JobNotFound
 from taskq.job import JobInfo, State
-from taskq.keys import QueueKeys, SharedKeys
+from taskq.keys import QueueKeys, SharedKeys, is_name
 from taskq.rank import HORIZON_MS
 from taskq.results import info_of
 from taskq.store import Store
@@ -108,7 +109,7 @@ class Entry(NamedTuple):
     @property
     def when(self) -> datetime:
         """The score as a time; for all indexes but ready."""
-        return datetime.fromtimestamp(self.score / 1000, UTC)
+        return _time(self.score)
 
 
 class Unserved(NamedTuple):
@@ -151,8 +152,9 @@ class Inspector:
     # Queues
 
     async def queue_names(self) -> list[str]:
-        """Every queue that was ever used, sorted."""
-        return sorted(_texts(await self._ask("SMEMBERS", self._shared.queues)))
+        """Every queue that was ever used, sorted; what is no name of a queue is left out."""
+        names = _texts(await self._ask("SMEMBERS", self._shared.queues))
+        return sorted(name for name in names if is_name(name))
 
     async def knows(self, queue: str) -> bool:
         """Has this queue ever been used?"""
@@ -303,7 +305,7 @@ def queue_view(name: str, stats: QueueStats) -> QueueView:
         jobs=stats.jobs,
         classes={job_class: jobs for job_class, jobs in stats.classes.items() if jobs},
         holders=stats.workers,
-        paused_at=None if paused is None else datetime.fromtimestamp(paused / 1000, UTC),
+        paused_at=None if paused is None else _time(paused),
         policy=meta.get("policy") or "strict",
         horizon=(_number(meta.get("horizon_ms")) or HORIZON_MS) / 1000,
         max_jobs=None if most is None else int(most),
@@ -337,7 +339,7 @@ def worker_view(worker: str, fields: dict[str, str], now: float, *, alive: bool)
         rss=int(number("rss")),
         loop_lag=number("loop_lag_ms") / 1000,
         beat_age=max(0.0, now - number("beat_ms") / 1000),
-        started_at=datetime.fromtimestamp(started / 1000, UTC) if started else None,
+        started_at=_time(started) if started else None,
         python=fields.get("python", ""),
         alive=alive,
         health=fields.get("health", "") if alive else "silent",
@@ -385,7 +387,14 @@ def _scored(flat: Sequence[bytes]) -> list[tuple[float, str]]:
 
 
 def _number(text: str | None) -> float | None:
+    """A number as stored; None for what is none, or is not finite."""
     try:
-        return None if text is None else float(text)
+        number = None if text is None else float(text)
     except ValueError:
         return None
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _time(ms: float) -> datetime:
+    """A stored time; what no calendar has becomes the nearest that one has."""
+    return datetime.fromtimestamp(min(max(ms / 1000, 0.0), 253_402_300_799.0), UTC)

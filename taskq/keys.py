@@ -13,6 +13,34 @@ from taskq.errors import InvalidName
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
+#: The Redis type of every key of a queue, by its name without the prefix. One that ends in a colon
+#: is a family: a name follows.
+TYPES = {
+    "job:": "hash",
+    "ready": "zset",
+    "ready:": "zset",
+    "classes": "set",
+    "scheduled": "zset",
+    "retry": "zset",
+    "running:": "zset",
+    "dead": "zset",
+    "done": "zset",
+    "alive:": "string",
+    "holders": "set",
+    "suspects": "hash",
+    "vitals": "hash",
+    "cancels:": "set",
+    "wake": "list",
+    "meta": "hash",
+    "stats": "hash",
+    "stats:": "hash",
+    "quarantine": "hash",
+}
+JOB = b"job:"
+#: Whatever was set aside; any type.
+QUARANTINED = b"quarantine:"
+_MINUTE = re.compile(rb"stats:\d{1,12}")
+
 
 def check_name(name: object, what: str) -> str:
     """Return `name` if it may be part of a key; raise InvalidName with the rule otherwise."""
@@ -27,6 +55,11 @@ def check_name(name: object, what: str) -> str:
 def absent_beside(key: str) -> str:
     """A key in the slot of a queue's `key` that never exists; see ScriptSet."""
     return key[: key.index("}") + 2] + "absent"
+
+
+def is_name(name: str) -> bool:
+    """May `name` be part of a key?"""
+    return _NAME.fullmatch(name) is not None
 
 
 class QueueKeys:
@@ -44,6 +77,7 @@ class QueueKeys:
         "meta",
         "namespace",
         "prefix",
+        "quarantine",
         "queue",
         "ready",
         "retry",
@@ -51,6 +85,7 @@ class QueueKeys:
         "scheduled",
         "stats",
         "suspects",
+        "vitals",
         "wake",
     )
 
@@ -67,9 +102,11 @@ class QueueKeys:
         self.classes = prefix + "classes"
         self.holders = prefix + "holders"
         self.suspects = prefix + "suspects"
+        self.vitals = prefix + "vitals"
         self.wake = prefix + "wake"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
+        self.quarantine = prefix + "quarantine"
         self.running_prefix = prefix + "running:"
         self.alive_prefix = prefix + "alive:"
         self.cancels_prefix = prefix + "cancels:"
@@ -98,6 +135,17 @@ class QueueKeys:
     def ended_channel(self, client: str) -> str:
         """Pub/sub channel on which one client hears of ended jobs."""
         return self.done_channel_prefix + client
+
+
+def type_of_key(name: bytes) -> str | None:
+    """The Redis type that a key of a queue must have, by its name without the prefix; None when
+    taskq never writes such a key.
+    """
+    family, colon, rest = name.partition(b":")
+    kind = TYPES.get((family + colon).decode("ascii", "replace"))
+    if colon and (not rest or (family == b"stats" and not _MINUTE.fullmatch(name))):
+        return None
+    return kind
 
 
 class SharedKeys:

@@ -161,6 +161,39 @@ SETTINGS: tuple[Setting, ...] = (
         group="health",
     ),
     _count("max_crashes", 3, 1, 1000, "The lost worker that makes a job dead", group="health"),
+    Setting(
+        name="isolation",
+        kind="choice",
+        default="stop",
+        choices=("stop", "continue"),
+        group="health",
+        doc="What a worker does with its runs once it has not reached Redis for `heartbeat_ttl`:"
+        " `stop` them before others may start them, or `continue`",
+    ),
+    _span(
+        "block_warn",
+        1.0,
+        0.2,
+        3600.0,
+        "How long a coroutine may block the event loop before it is named in a warning",
+        group="health",
+    ),
+    _count(
+        "recycle_jobs",
+        0,
+        0,
+        10**9,
+        "Jobs after which a worker process makes room for a new one; 0 is never",
+        group="worker",
+    ),
+    _count(
+        "recycle_rss",
+        0,
+        0,
+        10**7,
+        "Memory (MiB) above which a worker process makes room for a new one; 0 is never",
+        group="worker",
+    ),
     _span(
         "block",
         10.0,
@@ -177,6 +210,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Waiting jobs a queue may hold",
         group="limits",
         aliases=("TASK_SCHEDULER_MAX_QUEUE",),
+    ),
+    _count(
+        "memory_watermark",
+        90,
+        0,
+        100,
+        "Percent of the server's maxmemory above which enqueue is refused; 0 is never",
+        group="limits",
     ),
     _count(
         "max_payload", 1_048_576, 16, 2**29, "Bytes of a call's encoded arguments", group="limits"

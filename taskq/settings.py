@@ -36,8 +36,13 @@ class Settings:
     heartbeat_ttl: float = 6.0
     grace: float = 2.5
     max_crashes: int = 3
+    isolation: str = "stop"
+    block_warn: float = 1.0
+    recycle_jobs: int = 0
+    recycle_rss: int = 0
     block: float = 10.0
     max_jobs: int = 1_000_000
+    memory_watermark: int = 90
     max_payload: int = 1_048_576
     max_result: int = 1_048_576
     result_ttl: float = 600.0

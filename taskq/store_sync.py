@@ -155,6 +155,8 @@ class SyncStore:
                 if text.startswith("Authentication required"):
                     code = "NOAUTH"
                 return server_error(text if text.startswith(code) else f"{code} {text}", where)
+        if "max number of clients" in str(error):  # an error reply, whatever class it came as
+            return server_error(str(error), self.where)
         if isinstance(error, (RedisConnectionError, RedisTimeoutError)):
             return unreachable(where, error)
         return server_error(str(error), where)

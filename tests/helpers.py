@@ -48,6 +48,11 @@ async def eventually(
         await asyncio.sleep(POLL)
 
 
+def last(seconds: float) -> None:
+    """Let a fault last so long. Never for waiting until something has happened."""
+    time.sleep(seconds)
+
+
 def _source(predicate: Callable[..., object]) -> str:
     try:
         return " ".join(inspect.getsource(predicate).split())[:200]
@@ -112,7 +117,7 @@ def dump_queue(store: SyncStore | redis.Redis, prefix: str) -> dict[str, Entry]:
     for key in sorted(client.scan_iter(match=pattern, count=1000)):
         kind = client.type(key).decode()
         if kind != "none":  # it may have expired since the scan
-            name = key.decode().removeprefix(prefix)
+            name = key.decode("utf-8", "surrogateescape").removeprefix(prefix)
             dump[name] = Entry(kind, _content(client, kind, key), client.pttl(key) >= 0)
     return dump
 
@@ -120,6 +125,8 @@ def dump_queue(store: SyncStore | redis.Redis, prefix: str) -> dict[str, Entry]:
 def delete_queue(store: SyncStore | redis.Redis, prefix: str) -> None:
     """Remove every key that starts with `prefix`."""
     client: Any = client_of(store)
-    keys = [prefix + name for name in dump_queue(client, prefix)]
+    keys = [
+        (prefix + name).encode("utf-8", "surrogateescape") for name in dump_queue(client, prefix)
+    ]
     if keys:
         client.unlink(*keys)

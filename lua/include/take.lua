@@ -1,6 +1,5 @@
 -- take: grant up to `limit` leases, best rank first over the worker's ready sets (one, or one per capability class).
--- Reads and checks every candidate before the first write. Returns flat jobs {name, value, ...},
--- whether this worker may find more, and whether others may (a class it has no slot for has jobs).
+-- In two steps, so that a script reads and checks all before its first write: pick() looks, take() writes.
 -- Needs count, finish, announce, last_until.
 local function read_ready(ready_keys, limits, limit)
   local all, more, passed = {}, false, false
@@ -29,11 +28,13 @@ local function read_ready(ready_keys, limits, limit)
   return all, more, passed
 end
 
-local function take(ready_keys, limits, limit, job_prefix, worker, running, stats, done, us, keep_ms)
+-- What take() may write: jobs and those that missed their deadline; whether this worker may find more, and whether others
+-- may (a class it has no slot for has jobs).
+local function pick(ready_keys, limits, limit, job_prefix, us)
   local now = math.floor(us / 1000)
-  local picked, more, passed = read_ready(ready_keys, limits, limit)
+  local candidates, more, passed = read_ready(ready_keys, limits, limit)
   local jobs, missed, leave = {}, {}, {}
-  for _, candidate in ipairs(picked) do
+  for _, candidate in ipairs(candidates) do
     local id, key = candidate[1], candidate[3]
     local gone = leave[key]
     if not gone then
@@ -60,13 +61,23 @@ local function take(ready_keys, limits, limit, job_prefix, worker, running, stat
         missed[#missed + 1] = { id, waiters }
         more = true
       else
-        if token < us then token = us else token = token + 1 end
+        -- With the clock behind, not just one more: a failover may have forgotten the claim that was given that one.
+        if token < us then token = us else token = token + 1 + us % 1000000 end
         jobs[#jobs + 1] = { id, string.format('%.0f', token), candidate[2], fields }
       end
     end
   end
 
-  for key, ids in pairs(leave) do redis.call('ZREM', key, unpack(ids)) end
+  return { jobs = jobs, missed = missed, leave = leave, more = more, pass_on = more or passed }
+end
+
+-- Returns flat jobs {name, value, ...} with id and token.
+local function take(picked, ready_keys, job_prefix, worker, running, stats, done, us, keep_ms)
+  local now = math.floor(us / 1000)
+  local jobs, missed = picked.jobs, picked.missed
+  for _, key in ipairs(ready_keys) do
+    if picked.leave[key] then redis.call('ZREM', key, unpack(picked.leave[key])) end
+  end
   local replies, holds, started = {}, {}, string.format('%.0f', now)
   for i, job in ipairs(jobs) do
     local id, fields = job[1], job[4]
@@ -87,5 +98,5 @@ local function take(ready_keys, limits, limit, job_prefix, worker, running, stat
   end
   if #missed > 0 then last_until(done, keep_ms) end
   count(stats, now, 'expired', #missed)
-  return replies, more, more or passed
+  return replies
 end

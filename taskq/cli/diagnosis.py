@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from taskq import commands
+from taskq.audit import Audit, audit_all
 from taskq.cli.explain import advice
 from taskq.cli.screen import size, span
 from taskq.errors import StoreError, StoreUnavailable
@@ -32,8 +34,12 @@ class Check(NamedTuple):
     remedy: str = ""
 
 
-async def diagnose(store: Store, settings: Settings, where: str, source: str) -> list[Check]:
-    """All findings. Raises StoreError when the server cannot be used at all."""
+async def diagnose(
+    store: Store, settings: Settings, where: str, source: str, only: Collection[str] = ()
+) -> list[Check]:
+    """All checks but the audits; of these queues, or of all. Raises StoreError when the server
+    cannot be used at all.
+    """
     await store.connect()
     checks = [Check("reach", "ok", f"Redis answers at {where}")]
     servers = await store.each()
@@ -48,7 +54,7 @@ async def diagnose(store: Store, settings: Settings, where: str, source: str) ->
         checks.append(
             Check("embedded", "warn", "the embedded server is in use, fine for development", remedy)
         )
-    checks += await _queues(Inspector(store, settings.namespace))
+    checks += await _queues(Inspector(store, settings.namespace), only)
     return checks
 
 
@@ -71,6 +77,13 @@ def _replicas(info: dict[str, str], wanted: int) -> Check:
     if online < wanted:
         return Check("replicas", "fail", text, "no enqueue returns: start replicas")
     return Check("replicas", "ok", text)
+
+
+async def audits_of(store: Store, namespace: str, only: Collection[str] = ()) -> list[Audit]:
+    """An audit of each of these queues, or of all."""
+    inspector = Inspector(store, namespace)
+    names = only or await inspector.queue_names()
+    return [await audit_all(store, inspector.keys(name)) for name in names]
 
 
 async def _ask(store: Store, *words: str) -> Any:
@@ -185,8 +198,24 @@ async def _scripts(store: Store) -> Check:
     return Check("scripts", "ok", f"all {len(names)} scripts load")
 
 
-async def _queues(inspector: Inspector) -> list[Check]:
-    queues = await inspector.queues()
+async def _views(
+    inspector: Inspector, names: Collection[str]
+) -> tuple[list[QueueView], list[Check]]:
+    """The queues that can be looked at, and a check for each that cannot: the audit says why."""
+    views, checks = [], []
+    for name in names:
+        try:
+            views.append(await inspector.queue(name))
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            remedy = f"see its audit, and `taskq doctor --repair -q {name}`"
+            checks.append(Check("queue", "fail", f"{name}: {error}", remedy))
+    return views, checks
+
+
+async def _queues(inspector: Inspector, only: Collection[str]) -> list[Check]:
+    queues, broken = await _views(inspector, only or await inspector.queue_names())
     workers = await inspector.workers()
     alive = sum(worker.alive for worker in workers)
     checks = [
@@ -195,7 +224,8 @@ async def _queues(inspector: Inspector) -> list[Check]:
             "ok" if alive else "warn",
             f"{alive} alive",
             "" if alive else "run `taskq worker APP`",
-        )
+        ),
+        *broken,
     ]
     for worker in workers:
         if not worker.alive:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from taskq.errors import ConfigError
+from taskq.worker.obituary import Obituary, tell_life
+from taskq.worker.recycle import RECYCLED
 from taskq.worker.supervisor import follow_parent
 from taskq.worker.worker import Worker
 
@@ -44,17 +46,27 @@ def run_worker(
     burst: bool,
     loop: str,
     parent_pipe: int | None = None,
+    life_pipe: int | None = None,
+    obituary: Obituary | None = None,
 ) -> int:
-    """Work until told to stop: 0 after a drain, 128 + signal when hurried. May end the process
-    itself.
+    """Work until told to stop: 0 after a drain, 75 when it made room for a new process, 128 +
+    signal when hurried. May end the process itself.
+
+    `parent_pipe`, `life_pipe` and `obituary` come from a supervisor.
 
     Raises what Worker.run raises.
     """
     hurried: list[int] = []
     workers: list[Worker] = []
 
+    def on_life(queue: str, worker_id: str) -> None:
+        if life_pipe is not None:
+            tell_life(life_pipe, queue, worker_id)
+
     async def main() -> None:
-        worker = Worker(app, queues=queues, name=name, burst=burst)
+        worker = Worker(
+            app, queues=queues, name=name, burst=burst, obituary=obituary, on_life=on_life
+        )
         workers.append(worker)
         running = asyncio.get_running_loop()
         stops = 0
@@ -77,6 +89,8 @@ def run_worker(
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         runner.run(main())
     code = 128 + hurried[0] if hurried else 0
+    if not code and any(worker.recycling.why for worker in workers):
+        code = RECYCLED
     if any(stuck_threads(worker) for worker in workers):
         end_now(code)
     return code

@@ -1,8 +1,9 @@
-"""Calls that keep workers honest: heartbeat, retire, reap, and the roster."""
+"""Calls that keep workers honest: heartbeat, retire, reap, bury, and the roster."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from taskq.commands.call import Call, Word, plain, text
@@ -23,15 +24,28 @@ def _worker_keys(keys: QueueKeys, worker: str) -> tuple[str, ...]:
         keys.suspects,
         keys.running(worker),
         keys.cancels(worker),
+        keys.vitals,
     )
 
 
-def heartbeat(keys: QueueKeys, worker: str, *, ttl_ms: int) -> Call[Beat]:
-    """Prove life for `ttl_ms`; hear which jobs to cancel."""
+def heartbeat(
+    keys: QueueKeys,
+    worker: str,
+    *,
+    ttl_ms: int,
+    rss: int = 0,
+    watermark: int = 0,
+    pressed_ms: int = 0,
+) -> Call[Beat]:
+    """Prove life for `ttl_ms`; hear which jobs to cancel.
+
+    `rss`: bytes this process holds. `watermark` > 0 looks at the server's memory: while it is above
+    so many percent of maxmemory, enqueue is refused; one look counts for `pressed_ms`.
+    """
     return Call(
         "heartbeat",
-        _worker_keys(keys, worker),
-        (worker, ttl_ms),
+        (*_worker_keys(keys, worker), keys.meta),
+        (worker, ttl_ms, f"rss={rss}", watermark, pressed_ms),
         lambda reply: Beat(
             int(reply[1]), bool(reply[2]), reply[3], [text(item) for item in reply[4:]]
         ),
@@ -49,6 +63,11 @@ class Reaped(NamedTuple):
     """(id, READY | DEAD | CANCELLED, lost worker)"""
 
 
+def _taken_back(words: Sequence[bytes]) -> list[tuple[str, str, str]]:
+    texts = [text(word) for word in words]
+    return list(zip(texts[::3], texts[1::3], texts[2::3], strict=True))
+
+
 def reap(
     keys: QueueKeys,
     *,
@@ -63,9 +82,7 @@ def reap(
     """Take jobs back from dead workers; `wait_ms` says when to look again."""
 
     def parse(reply: list[Any]) -> Reaped:
-        words = [text(word) for word in reply[3:]]
-        triples = zip(words[::3], words[1::3], words[2::3], strict=True)
-        return Reaped(int(reply[2]), list(triples))
+        return Reaped(int(reply[2]), _taken_back(reply[3:]))
 
     return Call(
         "reap",
@@ -79,6 +96,7 @@ def reap(
             keys.wake,
             keys.stats,
             keys.classes,
+            keys.vitals,
         ),
         (
             keys.job_prefix,
@@ -94,6 +112,55 @@ def reap(
             limit,
         ),
         parse,
+    )
+
+
+class Buried(NamedTuple):
+    more: bool
+    jobs: list[tuple[str, str, str]]
+    """(id, READY | DEAD | CANCELLED, dead worker)"""
+
+
+def bury(
+    keys: QueueKeys,
+    worker: str,
+    how: str,
+    *,
+    max_crashes: int,
+    dead_keep_ms: int,
+    dead_max: int,
+    keep_ms: int,
+    limit: int = 100,
+) -> Call[Buried]:
+    """Take jobs back from a worker whose process was seen to end; `how` it ended, in few words."""
+    return Call(
+        "bury",
+        (
+            keys.alive(worker),
+            keys.holders,
+            keys.suspects,
+            keys.vitals,
+            keys.running(worker),
+            keys.cancels(worker),
+            keys.ready,
+            keys.dead,
+            keys.done,
+            keys.wake,
+            keys.stats,
+            keys.classes,
+        ),
+        (
+            keys.job_prefix,
+            keys.running_prefix,
+            worker,
+            how[:200],
+            max_crashes,
+            dead_keep_ms,
+            dead_max,
+            keep_ms,
+            limit,
+        ),
+        lambda reply: Buried(bool(reply[1]), _taken_back(reply[2:])),
     )
 
 

@@ -21,6 +21,11 @@ class QueueStats(NamedTuple):
     """Id, rank and enqueue time (ms) of the first ready job."""
 
 
+def _whole(value: str) -> int:
+    """A counter or time as stored; 0 for what is none."""
+    return int(value) if len(value) < 20 and value.isdecimal() else 0
+
+
 def revive(keys: QueueKeys, ids: Sequence[str]) -> Call[dict[str, str]]:
     """Bring up to 200 dead, expired or cancelled jobs back. Per id: READY, NOT_FOUND or its
     state.
@@ -87,9 +92,9 @@ def stats(keys: QueueKeys) -> Call[QueueStats]:
             classes,
             {text(worker): (count, text(word)) for worker, count, word in holders},
             map_of(reply[5]),
-            {name: int(value) for name, value in map_of(reply[6]).items()},
+            {name: _whole(value) for name, value in map_of(reply[6]).items()},
             int(reply[7]),
-            (text(job_id), float(rank), int(enqueued or 0)) if job_id else None,
+            (text(job_id), float(rank), _whole(text(enqueued))) if job_id else None,
         )
 
     return Call(

@@ -74,6 +74,13 @@ def enqueue(
                 f"queue {keys.queue!r} is full: {reply[1]} jobs wait, {reply[2]} may;"
                 " try later, run more workers or raise max_jobs"
             )
+        if word == b"PRESSED":
+            used, most = int(reply[1]), int(reply[2])
+            raise QueueFull(
+                f"queue {keys.queue!r} takes no jobs now: the server uses {used / 1e6:,.0f} MB of"
+                f" {most / 1e6:,.0f} MB ({used / most:.0%}); try later, free memory,"
+                " raise maxmemory or memory_watermark"
+            )
         raise conflict(text(reply[1]))
 
     return Call(

@@ -47,8 +47,9 @@ class ClaimedJob:
         pairs = iter(flat)
         fields = dict(zip(pairs, pairs, strict=False))
         self.fields = fields
-        self.id = fields[b"id"].decode()
-        self.token = fields[b"token"].decode()
+        # Somebody may have put bytes into an index that are no text: they must come back unchanged.
+        self.id = fields[b"id"].decode("utf-8", "surrogateescape")
+        self.token = fields.get(b"token", b"").decode("utf-8", "replace")
         self.task = fields.get(b"task", b"").decode("utf-8", "replace")
         self.payload = fields.get(b"payload", b"")
 
@@ -63,6 +64,11 @@ class ClaimedJob:
     def text(self, name: bytes) -> str | None:
         value = self.fields.get(name)
         return None if value is None else value.decode("utf-8", "replace")
+
+
+def _raw(job_id: str) -> Word:
+    """An id as Redis has it; see ClaimedJob."""
+    return job_id if job_id.isascii() else job_id.encode("utf-8", "surrogateescape")
 
 
 def _claim_keys(keys: QueueKeys, worker: str, classes: Iterable[str]) -> list[str]:
@@ -147,7 +153,7 @@ def fail(
     args: list[Word] = [keys.job_prefix, worker, dead_keep_ms, dead_max, keep_ms]
     for item in failures:
         after: Word = "" if item.after_ms is None else item.after_ms
-        args += (item.id, item.token, after, item.reason, item.error, item.traceback)
+        args += (_raw(item.id), item.token, after, item.reason, item.error, item.traceback)
     return Call(
         "fail",
         (keys.running(worker), keys.retry, keys.dead, keys.done, keys.wake, keys.stats),
@@ -163,8 +169,8 @@ def release(
     STALE GONE.
     """
     args: list[Word] = [keys.job_prefix, worker, keep_ms]
-    for item in jobs:
-        args += item
+    for job_id, token, job_class in jobs:
+        args += (_raw(job_id), token, job_class)
     return Call(
         "release",
         (keys.running(worker), keys.ready, keys.classes, keys.done, keys.wake, keys.stats),

@@ -5,45 +5,46 @@ leases.
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 
 from taskq import commands
 from taskq.errors import StoreError, StoreUnavailable
-from taskq.keys import QueueKeys, SharedKeys
+from taskq.keys import SharedKeys
 from taskq.settings import Settings
 from taskq.store_sync import SyncStore
 from taskq.worker.identity import Identity, Load
+from taskq.worker.line import Line
 
 log = logging.getLogger("taskq.heart")
 
-#: The roster is told at every so many beats: an idle worker should send little.
+#: The roster is told, and the server's memory looked at, at every so many beats: an idle worker
+#: should send little.
 ROSTER_EVERY = 5
 
 
 class Heart:
     """Beats for every queue of a worker, every `settings.heartbeat` seconds.
 
-    `on_cancel(queue, ids)` and `on_lapse(queue)` are called on the heart's thread.
+    `on_cancel(line, ids)` and `on_lapse(line)` are called on the heart's thread.
     """
 
     def __init__(
         self,
         store: SyncStore,
         settings: Settings,
-        worker: str,
-        queues: Sequence[QueueKeys],
+        lines: Sequence[Line],
         identity: Identity,
         *,
         load: Callable[[], Load],
-        on_cancel: Callable[[str, list[str]], None],
-        on_lapse: Callable[[str], None],
+        on_cancel: Callable[[Line, list[str]], None],
+        on_lapse: Callable[[Line], None],
     ) -> None:
-        self._store = store
+        self.store = store
         self._settings = settings
-        self._worker = worker
-        self._queues = queues
+        self._lines = list(lines)
         self._shared = SharedKeys(settings.namespace)
         self._identity = identity
         self._load = load
@@ -52,10 +53,9 @@ class Heart:
         self._wanted = threading.Event()
         self._stopping = False
         self._beats = 0
-        self._failing = False
+        self._failing: set[str] = set()
+        """Queues whose last beat did not get through."""
         self._thread = threading.Thread(target=self._run, name="taskq-heart", daemon=True)
-        self.last_beat = time.monotonic()
-        """When all queues last heard a beat, monotonic s."""
 
     def start(self) -> None:
         """Beat once now, raising StoreError when that fails; then go on beating."""
@@ -70,57 +70,87 @@ class Heart:
         """Stop beating. The last beat lives on for its TTL unless the worker retires."""
         self._stopping = True
         self._wanted.set()
-        if self._thread.is_alive():
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout=self._settings.socket_timeout + 1)
 
     def _run(self) -> None:
         while not self._stopping:
             # After an outage every moment counts: the reaper gives a suspect little more than one
-            # beat.
-            self._wanted.wait(
-                self._settings.heartbeat / 8 if self._failing else self._settings.heartbeat
-            )
+            # beat. Jittered, so that a fleet does not come back as one.
+            pause = self._settings.heartbeat
+            self._wanted.wait(pause / 8 * random.uniform(0.5, 1.5) if self._failing else pause)
             self._wanted.clear()
             if self._stopping:
                 return
+            was_failing = bool(self._failing)
             try:
                 self.beat()
-                if self._failing:
+                if was_failing:
                     log.warning("heartbeat works again")
-                self._failing = False
             except Exception as error:  # nothing may end this thread but `stop`
-                if not self._failing:
+                if not was_failing:
                     log.warning("heartbeat failed, trying on: %s", error)
-                self._failing = True
 
     def beat(self) -> None:
-        """One beat for every queue; the roster at every fifth."""
-        ttl_ms = round(self._settings.heartbeat_ttl * 1000)
-        refused: StoreError | None = None
-        for keys in self._queues:
-            try:
-                beat = self._store.run(commands.heartbeat(keys, self._worker, ttl_ms=ttl_ms))
-            except StoreUnavailable:
-                raise
-            except StoreError as error:  # this queue's keys or rights: the others must live on
-                refused = refused or error
+        """One beat for every queue; the roster at every fifth. Raises the first StoreError, after
+        all queues had their turn.
+        """
+        first = self._beats == 0
+        look = self._beats % ROSTER_EVERY == 0
+        rss = self._identity.rss()
+        problem: StoreError | None = None
+        began = time.monotonic()
+        # Those that fail come last: waiting for one server must not cost the leases on another.
+        for line in sorted(self._lines, key=lambda line: line.queue in self._failing):
+            late = time.monotonic() - began > self._settings.heartbeat / 2
+            if problem is not None and late and line.queue in self._failing:
                 continue
-            # After a failed beat the reply that said "lapsed" may be the one that was lost.
-            if (beat.lapsed or self._failing) and self._beats:
-                self._on_lapse(keys.queue)
-            if beat.cancels:
-                self._on_cancel(keys.queue, beat.cancels)
-        if refused is not None:
-            raise refused
-        self.last_beat = time.monotonic()
-        if self._beats % ROSTER_EVERY == 0:
-            fields = self._identity.fields(self._load(), "ok")
+            lost = line.queue in self._failing
             try:
-                for call in commands.roster(self._shared, self._worker, fields, self._life_ms()):
-                    self._store.run(call)
-            except StoreUnavailable as error:
-                log.warning("not on the roster: %s", error)
+                beat = self._beat_for(line, rss, look)
+            except StoreError as error:
+                self._failing.add(line.queue)
+                problem = problem or error
+                continue
+            self._failing.discard(line.queue)
+            # After a failed beat the reply that said "lapsed" may be the one that was lost.
+            if (beat.lapsed or lost) and not first:
+                self._on_lapse(line)
+            if beat.cancels:
+                self._on_cancel(line, beat.cancels)
+        if problem is not None:
+            raise problem
+        if look:
+            self.tell_roster()
         self._beats += 1
+
+    def _beat_for(self, line: Line, rss: int, look: bool) -> commands.Beat:
+        settings = self._settings
+        sent = time.monotonic()
+        beat = self.store.run(
+            commands.heartbeat(
+                line.keys,
+                line.worker,
+                ttl_ms=round(settings.heartbeat_ttl * 1000),
+                rss=rss,
+                watermark=settings.memory_watermark if look else 0,
+                pressed_ms=round(settings.heartbeat * ROSTER_EVERY * 2500),
+            )
+        )
+        # Not the time of the reply: the server counts from somewhere between the two.
+        line.beaten_at = max(line.beaten_at, sent)
+        return beat
+
+    def tell_roster(self) -> None:
+        """Write what this worker is and does, under each id it goes by."""
+        fields = self._identity.fields(self._load(), "ok")
+        try:
+            for worker in dict.fromkeys(line.worker for line in self._lines):
+                told = {**fields, "worker": worker}
+                for call in commands.roster(self._shared, worker, told, self._life_ms()):
+                    self.store.run(call)
+        except StoreUnavailable as error:
+            log.warning("not on the roster: %s", error)
 
     def _life_ms(self) -> int:
         return round(self._settings.heartbeat * ROSTER_EVERY * 2500) + round(
@@ -132,8 +162,9 @@ class Heart:
         clean exit).
         """
         held = 0
-        for keys in self._queues:
-            held += self._store.run(commands.retire(keys, self._worker), tries=3)
-        for call in commands.leave_roster(self._shared, self._worker):
-            self._store.run(call, tries=3)
+        for line in self._lines:
+            held += self.store.run(commands.retire(line.keys, line.worker), tries=3)
+        for worker in dict.fromkeys(line.worker for line in self._lines):
+            for call in commands.leave_roster(self._shared, worker):
+                self.store.run(call, tries=3)
         return held

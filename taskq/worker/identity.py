@@ -28,6 +28,8 @@ class Load(NamedTuple):
     done: int
     failed: int
     loop_lag: float
+    blocks: int
+    """How often a coroutine blocked the event loop."""
 
 
 class Identity:
@@ -51,13 +53,18 @@ class Identity:
             "started_ms": round(time.time() * 1000),
         }
 
+    def rss(self) -> int:
+        """Memory this process holds, bytes."""
+        held: int = self._process.memory_info().rss
+        return held
+
     def fields(self, load: Load, health: str) -> dict[str, str | int]:
         """Everything, with this moment's load; cpu in percent of one core, rss in bytes,
         loop_lag_ms.
         """
         with self._process.oneshot():
             cpu = round(self._process.cpu_percent())
-            rss = self._process.memory_info().rss
+            rss = self.rss()
         return {
             **self._fixed,
             "running": load.running,
@@ -66,5 +73,6 @@ class Identity:
             "cpu": cpu,
             "rss": rss,
             "loop_lag_ms": round(load.loop_lag * 1000),
+            "blocks": load.blocks,
             "health": health,
         }

@@ -5,6 +5,7 @@ I/O.
 from __future__ import annotations
 
 import math
+import time
 
 from taskq.commands import Ack, Failure
 from taskq.keys import QueueKeys
@@ -15,9 +16,11 @@ class Line:
 
     __slots__ = (
         "acks",
+        "beaten_at",
         "cancelled",
         "due_at",
         "failures",
+        "fenced",
         "flying",
         "hot",
         "keys",
@@ -26,11 +29,20 @@ class Line:
         "released",
         "rests_until",
         "unsure",
+        "worker",
     )
 
-    def __init__(self, keys: QueueKeys) -> None:
+    def __init__(self, keys: QueueKeys, worker: str) -> None:
         self.keys = keys
         self.queue = keys.queue
+        self.worker = worker
+        """The id under which this process works here; a new one after it was cut off."""
+        self.beaten_at = time.monotonic()
+        """When the last heartbeat that Redis answered was sent, monotonic s: the lease counts from
+        there.
+        """
+        self.fenced = False
+        """True from the moment its lease ran out unrenewed until it is back under a new id."""
         self.acks: list[Ack] = []
         self.failures: list[Failure] = []
         self.released: list[tuple[str, str, str]] = []

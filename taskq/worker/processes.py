@@ -117,6 +117,12 @@ class _Slot:
             raise Discard(parts[0])
         raise RemoteError(*parts)
 
+    def strike(self) -> None:
+        """Kill the process, from any thread; `run` notices."""
+        if pid := self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """End the process at once; the next run starts a new one."""
         pool, self._pool = self._pool, None

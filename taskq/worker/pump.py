@@ -16,11 +16,13 @@ from collections.abc import Callable, Sequence
 
 from taskq import commands
 from taskq.commands import BATCH, Claims
-from taskq.errors import LeaseLost, StoreError, StoreUnavailable
+from taskq.errors import StoreError, StoreUnavailable
 from taskq.settings import Settings
 from taskq.store import Store
 from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
 from taskq.worker.line import Line
+from taskq.worker.recall import recall
+from taskq.worker.report import report
 from taskq.worker.runner import Runner
 
 log = logging.getLogger("taskq.pump")
@@ -38,7 +40,6 @@ class Pump:
         self,
         store: Store,
         settings: Settings,
-        worker: str,
         lines: Sequence[Line],
         *,
         slots: int,
@@ -46,7 +47,6 @@ class Pump:
     ) -> None:
         self._store = store
         self._settings = settings
-        self._worker = worker
         self._lines = list(lines)
         self._by_wake = {line.keys.wake: line for line in lines}
         self._slots = slots
@@ -56,6 +56,8 @@ class Pump:
         self._rung = False
         self._listening: asyncio.Task[None] | None = None
         self._failures = 0
+        self.asked_at = math.inf
+        """Event-loop time of the last claim, or of finding Redis away; inf before the first."""
         self.accepting = True
         """False while the worker drains: reports go out, nothing new comes in."""
         self.idle = False
@@ -63,7 +65,6 @@ class Pump:
         self.classes: dict[str, set[str]] = {line.queue: set() for line in lines}
         """Capability classes beside the common one that are claimed from, by queue."""
         self._keep_ms = round(settings.result_ttl * 1000)
-        self._dead_keep_ms = round(settings.dead_ttl * 1000)
 
     def serve(self, runner: Runner) -> None:
         """Where claimed jobs go."""
@@ -91,6 +92,17 @@ class Pump:
     def owes(self) -> bool:
         """True while some report has not reached Redis."""
         return any(line.owes for line in self._lines)
+
+    @property
+    def may_claim(self) -> bool:
+        """True while there is a free slot and a queue to claim from."""
+        return self._free() > 0 and not all(line.fenced or line.refused for line in self._lines)
+
+    def begin_anew(self) -> None:
+        """Give up what is waited for, and look at every queue."""
+        self.asked_at = asyncio.get_running_loop().time()
+        self.listen_anew()
+        self.heat()
 
     async def run(self) -> None:
         """Pump until cancelled."""
@@ -141,17 +153,20 @@ class Pump:
         """Whatever one queue needs now; True when it needed something."""
         busy = False
         if line.unsure:
-            await self._ask_what_is_held(line)
+            assert self._runner is not None
+            await recall(
+                self._store, line, self._runner, lambda: self.accepting and not line.fenced
+            )
             busy = True
         if line.due_at <= now:
             await self._promote(line)
             busy = True
-        free = self._free() if line.hot else 0
+        free = self._free() if line.hot and not line.fenced else 0
         if line.acks or free > 0:
             await self._step(line, max(free, 0))
             busy = True
         if line.failures or line.released or line.cancelled:
-            await self._report(line)
+            await report(self._store, self._settings, line)
             busy = True
         return busy
 
@@ -192,7 +207,7 @@ class Pump:
         if acks:
             call = commands.ack(
                 line.keys,
-                self._worker,
+                line.worker,
                 acks,
                 keep_ms=self._keep_ms,
                 done_max=self._settings.done_max,
@@ -201,9 +216,10 @@ class Pump:
             )
         else:
             call = commands.claim(
-                line.keys, self._worker, keep_ms=self._keep_ms, limit=limit, slots=slots
+                line.keys, line.worker, keep_ms=self._keep_ms, limit=limit, slots=slots
             )
         line.flying = True
+        self.asked_at = asyncio.get_running_loop().time()
         if limit > 0:
             line.hot = False  # now, not with the reply: a wake-up that is read before it must count
         try:
@@ -224,7 +240,10 @@ class Pump:
         runner = self._runner
         assert runner is not None
         for job in claims.jobs:
-            runner.start(line, job, claims.now_ms)
+            if line.fenced:  # granted before the lease ran out, heard of too late
+                line.released.append((job.id, job.token, ""))
+            else:
+                runner.start(line, job, claims.now_ms)
         if claims.word == "LAPSED":
             log.warning("queue %s: the heartbeat has lapsed; beating now", line.queue)
             self._beat()
@@ -244,94 +263,27 @@ class Pump:
         now = asyncio.get_running_loop().time()
         line.due_at = math.inf if next_due_ms < 0 else now + max(next_due_ms, 1) / 1000
 
-    async def _report(self, line: Line) -> None:
-        """Send failures, releases and confirmed cancellations."""
-        if line.failures:
-            failures = line.failures[:BATCH]
-            words = await self._store.run(
-                commands.fail(
-                    line.keys,
-                    self._worker,
-                    failures,
-                    dead_keep_ms=self._dead_keep_ms,
-                    dead_max=self._settings.dead_max,
-                    keep_ms=self._keep_ms,
-                )
-            )
-            del line.failures[: len(failures)]
-            line.hot = True
-            again = [f.after_ms for f in failures if f.after_ms is not None]
-            if again:
-                due = asyncio.get_running_loop().time() + min(again) / 1000
-                line.due_at = min(line.due_at, due)
-            for job_id, word in words.items():
-                if word == "STALE":
-                    log.warning("job %s: failed too late, another worker has it", job_id)
-        if line.released:
-            released = line.released[:BATCH]
-            await self._store.run(
-                commands.release(line.keys, self._worker, released, keep_ms=self._keep_ms)
-            )
-            del line.released[: len(released)]
-            line.hot = True
-        while line.cancelled:
-            job_id, token = line.cancelled[0]
-            try:
-                await self._store.run(
-                    commands.cancel(
-                        line.keys, job_id, keep_ms=self._keep_ms, token=token, worker=self._worker
-                    )
-                )
-            except (LeaseLost, LookupError):
-                log.info("job %s: already ended elsewhere", job_id)
-            line.cancelled.pop(0)
-            line.hot = True
-
-    # After a lost reply
-
-    async def _ask_what_is_held(self, line: Line) -> None:
-        """A reply was lost, or the heartbeat lapsed. What Redis says we hold and we do not know of,
-        we run; what we run and no longer hold belongs to another worker, and is stopped.
-        """
-        runner = self._runner
-        assert runner is not None
-        # By token: the same id may be held under a newer lease than the one that is known here.
-        mine = {
-            (run.job.id, run.job.token): run for run in runner.running.values() if run.line is line
-        }
-        known = line.unreported() | set(mine)
-        held: set[tuple[str, str]] = set()
-        seen, total = 0, 1
-        while seen < total:
-            page = await self._store.run(commands.held(line.keys, self._worker, seen))
-            total = page.total
-            if not page.ids:
-                break
-            seen += len(page.ids)
-            for job in page.jobs:
-                held.add((job.id, job.token))
-                if (job.id, job.token) in known:
-                    continue
-                if not self.accepting:
-                    line.released.append((job.id, job.token, ""))
-                    continue
-                log.info("job %s: adopted after a lost reply", job.id)
-                # Its deadline was checked at the claim; the claim's time will do for the run.
-                runner.start(line, job, job.number(b"started_ms") or 0)
-        for lease, run in mine.items():
-            if lease not in held and runner.runs(run):
-                runner.lose(run)
-        line.unsure = False
+    # Trouble
 
     async def _recover(self, error: StoreUnavailable) -> None:
         """Redis is away: wait a little, more each time, and go on. Jobs are not charged."""
         self._failures += 1
+        self.asked_at = asyncio.get_running_loop().time()
         if self._failures == 1:
             log.warning("%s; trying on", error)
-        pause = min(2.0, 0.05 * 2 ** min(self._failures, 10))
+        # What breaks one connection has often broken the other too, and the silent one would sleep
+        # on.
+        self.listen_anew()
+        pause = min(1.0, 0.05 * 2 ** min(self._failures, 10))
         await asyncio.sleep(random.uniform(pause / 2, pause))
 
     # Sleeping
+
+    def listen_anew(self) -> None:
+        """Give up the connection that waits for wake-ups; the next rest opens another."""
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
 
     async def _rest(self) -> None:
         """Sleep until rung, woken by Redis, or something is due."""
@@ -370,7 +322,7 @@ class Pump:
             try:
                 claims = await self._store.run(
                     commands.claim(
-                        line.keys, self._worker, keep_ms=self._keep_ms, limit=0, slots={"": 0}
+                        line.keys, line.worker, keep_ms=self._keep_ms, limit=0, slots={"": 0}
                     )
                 )
                 if claims.next_due_ms >= 0:  # the news may have been a due time

@@ -47,7 +47,9 @@ class Run:
         self.bound = "timeout"
         """Which comes first: its timeout or its deadline."""
         self.why = ""
-        """Why it is being stopped: timeout deadline cancel shutdown lost; '' while it may go on."""
+        """Why it is being stopped: timeout deadline cancel shutdown lost fenced; '' while it may go
+        on.
+        """
 
     def limit_time(self, default: float) -> None:
         """Set when it must end: its timeout (s; `default` when nobody set one), or its deadline."""

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from taskq.worker.obituary import Obituary, how_it_ended, read_lives
+from taskq.worker.recycle import RECYCLED
 from taskq.worker.reload import changes
 
 log = logging.getLogger("taskq.supervisor")
@@ -32,6 +34,8 @@ HEALTHY = 10.0
 HOPELESS = (2, 78)
 #: Seconds a child may take beyond its own drain before it is killed.
 PATIENCE = 15.0
+#: Lives of dead children that are remembered, at most: newest last.
+LIVES_KEPT = 200
 #: Seconds a reloading child may go on with its jobs before they are given back.
 RELOAD_DRAIN = 2.0
 
@@ -50,6 +54,8 @@ class Child:
         self.code: int | None = None
         """How the last process of this place ended."""
         self.reloading = False
+        self.obituary: Obituary | None = None
+        """Of the process that filled this place last, when it died; the next one buries it."""
 
     def send(self, number: signal.Signals) -> None:
         process = self.process
@@ -102,7 +108,7 @@ class Supervisor:
                 child.send(signal.SIGKILL)
             os.close(self._write_end)
             os.close(self._read_end)
-        codes = {child.code for child in self._children}
+        codes = {0 if child.code == RECYCLED else child.code for child in self._children}
         hopeless = next((code for code in HOPELESS if code in codes), None)
         return 0 if codes == {0} else hopeless or 1
 
@@ -130,7 +136,7 @@ class Supervisor:
             code = child.code = await self._run_one(child)
             if self._stopping.is_set() or (self._burst and code == 0):
                 return
-            if child.reloading:
+            if child.reloading or code == RECYCLED:
                 child.reloading, failures = False, 0
                 continue
             if code in HOPELESS:
@@ -143,7 +149,7 @@ class Supervisor:
                 continue
             failures = 0 if time.monotonic() - began > HEALTHY else failures + 1
             pause = pause_before(failures)
-            log.warning("worker %d %s; again in %.1f s", child.number, _ended(code), pause)
+            log.warning("worker %d %s; again in %.1f s", child.number, how_it_ended(code), pause)
             await self._wait(self._changed, pause)
             if self._stopping.is_set():
                 return
@@ -151,20 +157,32 @@ class Supervisor:
     async def _run_one(self, child: Child) -> int:
         if self._stopping.is_set():
             return child.code or 0
-        mark = {"pipe": self._read_end, "number": child.number, **self._secrets}
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.DEVNULL,
-            env={**os.environ, MARK: json.dumps(mark)},
-            pass_fds=(self._read_end,),
-            # Out of our process group: Ctrl+C is for us, who pass it on once.
-            process_group=0,
-        )
-        child.process = process
-        log.debug("worker %d is pid %d", child.number, process.pid)
-        if self._stopping.is_set():
-            child.send(signal.SIGTERM)
-        return await process.wait()
+        mark: dict[str, object] = {"pipe": self._read_end, "number": child.number, **self._secrets}
+        if child.obituary is not None:
+            mark["obituary"] = child.obituary.to_mark()
+        hear, tell = os.pipe()
+        try:
+            os.set_blocking(tell, False)
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                env={**os.environ, MARK: json.dumps({**mark, "tell": tell})},
+                pass_fds=(self._read_end, tell),
+                # Out of our process group: Ctrl+C is for us, who pass it on once.
+                process_group=0,
+            )
+            child.process = process
+            log.debug("worker %d is pid %d", child.number, process.pid)
+            if self._stopping.is_set():
+                child.send(signal.SIGTERM)
+            code = await process.wait()
+        finally:
+            os.close(tell)
+            told = _read_all(hear)
+        # What it could not bury yet itself is handed on.
+        lives = (*(child.obituary.lives if child.obituary and code else ()), *read_lives(told))
+        child.obituary = Obituary(lives[-LIVES_KEPT:], how_it_ended(code)) if code else None
+        return code
 
     async def _wait(self, event: asyncio.Event, seconds: float | None = None) -> None:
         """Until the event, a stop, or the time."""
@@ -194,13 +212,15 @@ class Supervisor:
             child.send(signal.SIGTERM)
 
 
-def _ended(code: int) -> str:
-    if code >= 0:
-        return f"ended with code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
+def _read_all(pipe: int) -> bytes:
+    """What is in a pipe by now; a grandchild may hold its other end open for longer."""
+    os.set_blocking(pipe, False)
+    told = b""
+    with contextlib.suppress(BlockingIOError):
+        while part := os.read(pipe, 65536):
+            told += part
+    os.close(pipe)
+    return told
 
 
 def child_mark() -> dict[str, object] | None:

@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from taskq import commands
 from taskq.app import TaskQ
-from taskq.commands import Reaped
 from taskq.context import Context
 from taskq.errors import ConfigError, LeaseLost, StoreError, StoreUnavailable
 from taskq.keys import QueueKeys, SharedKeys, check_name
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
-from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
+from taskq.task import PROCESS_CLASS
+from taskq.worker.drain import drain
 from taskq.worker.heart import Heart
 from taskq.worker.identity import Identity, Load, worker_id
 from taskq.worker.line import Line
+from taskq.worker.obituary import Obituary
 from taskq.worker.pump import Pump
+from taskq.worker.put_down import put_down
+from taskq.worker.recycle import Recycling
+from taskq.worker.run import Run
 from taskq.worker.runner import Runner
+from taskq.worker.upkeep import Upkeep
+from taskq.worker.watchman import TICK, Watchman
 
 log = logging.getLogger("taskq.worker")
 
-#: What cancelled coroutines get to end when the worker leaves, s.
-LAST_MOMENT = 2.0
-#: Passes of the reaper between two looks for classes with jobs we can run.
-CLASSES_EVERY = 3
-#: How often runs are looked at for timeouts, s.
-SWEEP = 0.1
+#: Longest silence between a worker with free slots and Redis, beyond its block and the bounded wait
+#: for a reply, before its connections are made anew, s.
+DEAF = 5.0
 
 
 class Worker:
     """Runs an app's tasks from some queues until told to stop.
 
     `queues`: names, None for the settings' (`default`). `burst`: end when nothing is ready any
-    more. Concurrency, heartbeat and the rest come from the app's settings.
+    more. `obituary`: who of this machine died before us. `on_life(queue, worker id)` hears under
+    which ids this process works. Concurrency, heartbeat and the rest come from the app's settings.
     """
 
     def __init__(
@@ -47,16 +52,22 @@ class Worker:
         queues: Sequence[str] | None = None,
         name: str | None = None,
         burst: bool = False,
+        obituary: Obituary | None = None,
+        on_life: Callable[[str, str], None] = lambda queue, worker: None,
     ) -> None:
         if not app.tasks:
             raise ConfigError("this app has no tasks: decorate functions with @app.task first")
         self.app = app
         self.settings = app.settings
         names = list(dict.fromkeys(queues or self.settings.queues))
-        self.id = worker_id(None if name is None else check_name(name, "worker name"))
+        self._name = None if name is None else check_name(name, "worker name")
+        self.id = worker_id(self._name)
+        """The newest id this process goes by; a queue never cut off may know an older one."""
         self.burst = burst
-        self.lines = [Line(QueueKeys(self.settings.namespace, queue)) for queue in names]
-        self.loop_lag = 0.0
+        self._obituary = obituary
+        self._on_life = on_life
+        self.lines = [Line(QueueKeys(self.settings.namespace, queue), self.id) for queue in names]
+        self._returning: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self.store = self._store()
@@ -64,7 +75,6 @@ class Worker:
         self.pump = Pump(
             self.store,
             self.settings,
-            self.id,
             self.lines,
             slots=self.settings.concurrency,
             beat=lambda: self.heart.ask(),
@@ -72,7 +82,6 @@ class Worker:
         self.runner = Runner(
             app,
             self.settings,
-            worker=self.id,
             process_slots=process_slots,
             ring=self.pump.ring,
             look=self.pump.heat,
@@ -91,26 +100,40 @@ class Worker:
         )
         self._heart_store = open_sync_store(
             app.address,
-            connect_timeout=self.settings.connect_timeout,
+            connect_timeout=self._patience(self.settings.connect_timeout),
             socket_timeout=min(self.settings.socket_timeout, self.settings.heartbeat),
             name="taskq-heart",
         )
         self.heart = Heart(
             self._heart_store,
             self.settings,
-            self.id,
-            [line.keys for line in self.lines],
+            self.lines,
             identity,
             load=self._load,
             on_cancel=self._on_cancel,
             on_lapse=self._on_lapse,
         )
+        self.watchman = Watchman(
+            self.lines,
+            self.runner,
+            self.settings,
+            cut_off=self._cut_off,
+            put_down=self._put_down,
+        )
+        self.upkeep = Upkeep(self.store, self.settings, app, self.pump, process_slots)
+        self.recycling = Recycling(self.settings, self.runner, identity)
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def _patience(self, timeout: float) -> float:
+        """A bound (s) on one attempt to connect: a worker that was cut off must notice soon that it
+        is not any more.
+        """
+        return min(timeout, max(1.0, self.settings.heartbeat))
 
     def _store(self) -> Store:
         return open_store(
             self.app.address,
-            connect_timeout=self.settings.connect_timeout,
+            connect_timeout=self._patience(self.settings.connect_timeout),
             socket_timeout=self.settings.socket_timeout,
             name="taskq-worker",
         )
@@ -121,25 +144,31 @@ class Worker:
         slots = self.settings.process_slots or os.cpu_count() or 1
         return min(slots, self.settings.concurrency)
 
-    # From the heart's thread
+    # From the heart's and the watchman's threads
 
     def _load(self) -> Load:
-        return Load(len(self.runner.running), self.runner.done, self.runner.failed, self.loop_lag)
+        runner, watchman = self.runner, self.watchman
+        return Load(
+            len(runner.running), runner.done, runner.failed, watchman.loop_lag, watchman.blocks
+        )
 
-    def _on_cancel(self, queue: str, ids: list[str]) -> None:
+    def _on_loop(self, callback: Callable[..., object], *args: object) -> None:
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.runner.cancel, queue, ids)
+            self._loop.call_soon_threadsafe(functools.partial(callback, *args))
 
-    def _on_lapse(self, queue: str) -> None:
-        log.warning("queue %s: beat again after a gap", queue)
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._check_leases, queue)
+    def _on_cancel(self, line: Line, ids: list[str]) -> None:
+        self._on_loop(self.runner.stopper.cancel, line.queue, ids)
 
-    def _check_leases(self, queue: str) -> None:
-        for line in self.lines:
-            if line.queue == queue:
-                line.unsure = True
+    def _on_lapse(self, line: Line) -> None:
+        log.warning("queue %s: beat again after a gap", line.queue)
+        self._on_loop(self._check_leases, line)
+
+    def _check_leases(self, line: Line) -> None:
+        line.unsure = True
         self.pump.ring()
+
+    def _put_down(self, blocker: Run | None) -> None:
+        put_down(self.heart, self.lines, self.runner, self.settings, blocker)
 
     # Life
 
@@ -166,10 +195,13 @@ class Worker:
             await self.store.close()
 
     async def _announce(self) -> None:
-        """List the queues, write their settings, and find classes with jobs for our tasks."""
+        """List the queues, write their settings, bury the dead, and find classes with jobs for our
+        tasks.
+        """
         shared = SharedKeys(self.settings.namespace)
         await self.store.run(commands.trim_roster(shared), tries=3)
         for line in self.lines:
+            self._on_life(line.queue, line.worker)
             wanted = self.app.queues.get(line.queue)
             try:
                 await self.store.run(
@@ -179,33 +211,43 @@ class Worker:
                     await self.store.run(commands.configure(line.keys, wanted.meta()), tries=3)
             except StoreUnavailable as error:
                 log.warning("queue %s: not listed, its settings not written: %s", line.queue, error)
-            await self._find_classes(line)
+            await self.upkeep.find_classes(line)
+        if self._obituary is not None:
+            try:
+                await self.upkeep.bury(self.lines, self._obituary)
+            except StoreError as error:
+                log.warning("what our predecessor held is left to the reaper: %s", error)
 
     async def _work(self) -> None:
         if self._stopping.is_set():
             return  # stopped while it started: nothing was claimed yet
+        self.watchman.start()
         pump = asyncio.create_task(self.pump.run(), name="taskq-pump")
-        upkeep = [
+        chores = [
             asyncio.create_task(self._sweep(), name="taskq-sweep"),
-            *(asyncio.create_task(self._keep(line), name="taskq-upkeep") for line in self.lines),
+            *(
+                asyncio.create_task(self.upkeep.keep(line), name="taskq-upkeep")
+                for line in self.lines
+            ),
         ]
         stop = asyncio.create_task(self._until_stopped(), name="taskq-stop")
         try:
             done, _ = await asyncio.wait([pump, stop], return_when=asyncio.FIRST_COMPLETED)
             if pump in done:
                 pump.result()
-            await self._drain()
+            await drain(self.pump, self.runner, self.settings, self._hurry)
         finally:
-            for task in (pump, stop, *upkeep):
+            self.watchman.stop()
+            for task in (pump, stop, *chores):
                 task.cancel()
-            await asyncio.gather(pump, stop, *upkeep, return_exceptions=True)
+            await asyncio.gather(pump, stop, *chores, return_exceptions=True)
 
     async def _until_stopped(self) -> None:
         if not self.burst:
             await self._stopping.wait()
             return
         while not self._stopping.is_set():
-            quiet = self.pump.idle and not any(line.hot for line in self.lines)
+            quiet = self.pump.idle and not any(line.hot or line.fenced for line in self.lines)
             try:
                 if quiet and not await self._anything_ready():
                     return
@@ -239,40 +281,6 @@ class Worker:
             self._hurry.set()
         self._stopping.set()
 
-    async def _drain(self) -> None:
-        """Wait for what runs, at most `drain` seconds; give the rest back unpunished."""
-        self.pump.accepting = False
-        end = time.monotonic() + self.settings.drain
-        if self.runner.running:
-            log.info(
-                "draining: %d jobs run, at most %g s; again to stop at once",
-                len(self.runner.running),
-                self.settings.drain,
-            )
-        while self._busy() and not self._hurry.is_set() and time.monotonic() < end:
-            try:
-                async with asyncio.timeout(0.02):
-                    await self._hurry.wait()
-            except TimeoutError:
-                pass
-        if self._busy():
-            log.warning("giving back %d jobs that still run", len(self.runner.running))
-            self.runner.abandon_all()
-            await self._settle(LAST_MOMENT)
-            self.runner.release_all()
-        await self._settle(max(self.settings.socket_timeout, LAST_MOMENT))
-
-    def _busy(self) -> bool:
-        """Jobs run, or a claim sent before the stop may still bring some."""
-        return bool(self.runner.running) or self.pump.flying
-
-    async def _settle(self, seconds: float) -> None:
-        """Wait until nothing runs and everything owed has reached Redis, at most so long."""
-        end = time.monotonic() + seconds
-        while (self.runner.running or self.pump.owes) and time.monotonic() < end:
-            self.pump.ring()
-            await asyncio.sleep(0.005)
-
     def _leave(self) -> None:
         self.heart.stop()
         try:
@@ -283,76 +291,83 @@ class Worker:
             log.warning("could not sign off, the reaper will: %s", error)
         self._heart_store.close()
 
-    # Upkeep
+    # While it works
 
     async def _sweep(self) -> None:
-        """Stop late runs, and notice when something blocks the event loop."""
+        """Stop late runs, show the watchman that the loop turns, and see to what is overdue."""
+        loop = asyncio.get_running_loop()
         while True:
-            before = time.monotonic()
-            await asyncio.sleep(SWEEP)
-            self.loop_lag = max(0.0, time.monotonic() - before - SWEEP)
-            self.runner.sweep()
+            await asyncio.sleep(TICK)
+            self.watchman.tick()
+            self.runner.stopper.sweep()
+            if any(line.fenced for line in self.lines) and self._returning is None:
+                self._returning = loop.create_task(self._come_back())
+            if self.recycling.due():
+                log.info("worker %s makes room for a new one: %s", self.id, self.recycling.why)
+                self._stopping.set()
+            self._see_that_it_consumes(loop.time())
 
-    async def _keep(self, line: Line) -> None:
-        """Reap for one queue, and look for classes with jobs we can run. Together all workers make
-        one pass a beat.
+    def _see_that_it_consumes(self, now: float) -> None:
+        """Connected but not consuming is what other queues' workers are known for after an outage:
+        whatever the reason, begin anew.
         """
         settings = self.settings
-        wait = settings.heartbeat / 2
-        passes = 0
-        while True:
-            await asyncio.sleep(wait)
-            try:
-                reaped = await self.store.run(self._reap_call(line))
-                self._note_reaped(reaped)
-                wait = max(0.05, reaped.wait_ms / 1000)
-                if reaped.jobs or passes % CLASSES_EVERY == 0:
-                    await self._find_classes(line)
-                passes += 1
-            except StoreError as error:
-                log.debug("upkeep of %s: %s", line.queue, error)
-                wait = settings.heartbeat
+        silence = now - self.pump.asked_at
+        longest = settings.block + 2 * settings.socket_timeout + DEAF
+        if silence > longest and self.pump.accepting and self.pump.may_claim:
+            log.error("nothing was asked of Redis for %.0f s: connecting anew", silence)
+            self.pump.begin_anew()
 
-    def _reap_call(self, line: Line) -> commands.Call[Reaped]:
-        settings = self.settings
-        return commands.reap(
-            line.keys,
-            every_ms=round(settings.heartbeat * 1000),
-            grace_ms=round(settings.grace * 1000),
-            max_crashes=settings.max_crashes,
-            dead_keep_ms=round(settings.dead_ttl * 1000),
-            dead_max=settings.dead_max,
-            keep_ms=round(settings.result_ttl * 1000),
-        )
+    def _cut_off(self, line: Line) -> None:
+        self.runner.stopper.stop_fenced(line)
+        self.pump.ring()
 
-    def _note_reaped(self, reaped: Reaped) -> None:
-        for job_id, word, lost in reaped.jobs:
-            log.warning("job %s: worker %s is lost, job is %s", job_id, lost, word.lower())
+    async def _come_back(self) -> None:
+        """Queues that were cut off go on under a new id, once Redis answers and knows how the old
+        life ended: reports went out with the old tokens, stopped runs were released.
+        """
+        try:
+            for line in self.lines:
+                heard = time.monotonic() - line.beaten_at < self.settings.heartbeat_ttl / 2
+                runs = any(run.line is line for run in self.runner.running.values())
+                if line.fenced and heard and not runs and not line.owes:
+                    await self._return(line)
+        except StoreError as error:
+            log.debug("not back yet: %s", error)
+        finally:
+            self._returning = None
 
-    async def _find_classes(self, line: Line) -> None:
-        """Claim also from the classes that hold jobs of tasks this app knows."""
-        found = await self.store.run(
-            commands.plain("SRANDMEMBER", line.keys.classes, 200, parse=_texts)
-        )
-        mine = {name for name in found if name.removeprefix("task.") in self.app.tasks}
-        if FRAGILE_CLASS in found:
-            mine.add(FRAGILE_CLASS)
-        if self.runner.processes.count:
-            mine.add(PROCESS_CLASS)
-        if mine != self.pump.classes[line.queue]:
-            self.pump.classes[line.queue] = mine
-            self.pump.heat(line.queue)
+    async def _return(self, line: Line) -> None:
+        old = line.worker
+        if self.id == old:
+            self.id = worker_id(self._name)
+        ttl_ms = round(self.settings.heartbeat_ttl * 1000)
+        sent = time.monotonic()
+        await self.store.run(commands.heartbeat(line.keys, self.id, ttl_ms=ttl_ms))
+        line.worker, line.beaten_at = self.id, sent
+        self._on_life(line.queue, line.worker)
+        line.fenced = False
+        log.warning("queue %s: back as worker %s", line.queue, line.worker)
+        self.pump.heat(line.queue)
+        await self.store.run(commands.retire(line.keys, old))
+        if all(other.worker != old for other in self.lines):
+            for call in commands.leave_roster(SharedKeys(self.settings.namespace), old):
+                await self.store.run(call)
+        await asyncio.to_thread(self.heart.tell_roster)
 
     async def _report_progress(self, context: Context, fraction: float, note: str) -> None:
-        keys = next(line.keys for line in self.lines if line.queue == context.queue)
+        line = next(line for line in self.lines if line.queue == context.queue)
         word = await self.store.run(
-            commands.progress(keys, context.job_id, str(context.token), self.id, fraction, note),
+            commands.progress(
+                line.keys,
+                context.job_id,
+                str(context.token),
+                context.worker_id,
+                fraction,
+                note,
+            ),
             tries=3,
         )
         if word != "OK":
             context.lease_lost = True
             raise LeaseLost(f"the lease on job {context.job_id} is lost", job_id=context.job_id)
-
-
-def _texts(reply: list[bytes]) -> list[str]:
-    return [item.decode("utf-8", "replace") for item in reply]

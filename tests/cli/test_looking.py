@@ -217,11 +217,12 @@ def test_doctor_is_content_with_a_good_server(cli: Cli) -> None:
     shape = cli.call("doctor", "--json")
 
     assert shape.code == 0, shape.out
-    assert set(shape.json) == {"ok", "checks"}
+    assert set(shape.json) == {"ok", "checks", "findings", "repaired"}
     assert all(set(c) == {"name", "level", "text", "remedy"} for c in shape.json["checks"])
     names = {check["name"] for check in shape.json["checks"]}
     assert {"reach", "latency", "version", "eviction", "persistence", "memory", "clock"} <= names
-    assert {"scripts", "workers", "queue"} <= names
+    assert {"scripts", "workers", "queue", "audit"} <= names
+    assert (shape.json["findings"], shape.json["repaired"]) == ([], [])
 
 
 def test_doctor_fails_when_jobs_wait_for_nobody(cli: Cli) -> None:

@@ -124,7 +124,7 @@ def test_a_killed_child_is_started_again_and_a_signal_drains_all(cli: Cli) -> No
     process.terminate()
 
     assert process.wait(15) == 0
-    assert "was killed by SIGKILL; again in" in cli.log
+    assert "killed by SIGKILL; again in" in cli.log
     assert gone(list(first | second))
 
 
@@ -277,4 +277,43 @@ def test_dev_says_where_everything_is_and_serves_all_queues(cli: Cli, folder: Pa
     assert "taskq dev: shop:app" in cli.log
     assert "taskq enqueue shop:TASK" in cli.log
     process.send_signal(signal.SIGINT)
+    assert process.wait(15) == 0
+
+
+def test_a_killed_childs_jobs_come_back_at_once_because_its_death_was_seen(cli: Cli) -> None:
+    """With these intervals the reaper alone would need a minute."""
+    slow = ("--heartbeat", "5", "--heartbeat-ttl", "30s", "--grace", "30s")
+    process = cli.worker("-p", "2", *slow, count=2)
+    job = started(cli, "y")
+    held = cli.call("job", "show", job, "--json").json["worker"]
+    (pid,) = [pid for pid in pids(cli) if f"-{pid}-" in held]
+
+    psutil.Process(pid).send_signal(signal.SIGKILL)
+    wait_until(lambda: cli.call("job", "show", job, "--json").json["crashes"] == 1, timeout=15)
+    (cli.folder / "go-y").touch()
+    wait_until(lambda: cli.state(job) == "completed", timeout=15)
+    process.terminate()
+
+    assert process.wait(15) == 0
+
+
+def test_a_worker_makes_room_for_a_new_one_after_so_many_jobs(cli: Cli) -> None:
+    process = cli.worker("--recycle-jobs", "3", count=1)
+    first = pids(cli)
+
+    jobs = [cli.enqueue("add", str(number)) for number in range(3)]
+    wait_until(lambda: pids(cli) and not pids(cli) & first, timeout=20)
+
+    assert {cli.state(job) for job in jobs} == {"completed"}
+    assert "makes room for a new one: it has run 3 jobs" in cli.log
+    assert "again in" not in cli.log
+    process.terminate()
+    assert process.wait(15) == 0
+
+
+def test_a_worker_that_holds_too_much_memory_makes_room(cli: Cli) -> None:
+    process = cli.worker("--recycle-rss", "1", count=0)
+    wait_until(lambda: cli.log.count("makes room for a new one: it holds") >= 2, timeout=20)
+
+    process.terminate()
     assert process.wait(15) == 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from taskq.keys import TYPES
 from taskq.scripts import Script
 
 WRITES = frozenset(
@@ -31,6 +32,7 @@ WRITES = frozenset(
         "UNLINK",
         "PEXPIRE",
         "PERSIST",
+        "RENAME",
     ]
 )
 READS = frozenset(
@@ -48,8 +50,10 @@ READS = frozenset(
         "SISMEMBER",
         "LLEN",
         "EXISTS",
+        "INFO",
         "PTTL",
         "TIME",
+        "TYPE",
     ]
 )
 #: Not about a key.
@@ -95,14 +99,21 @@ _LONGER = {
     "taskq:{q}:cancels:": "taskq:{q}:cancels:<worker>",
     "taskq:{q}:ready": "taskq:{q}:ready:<class>",
     "taskq:{q}:stats": "taskq:{q}:stats:<minute>",
+    "taskq:{q}:quarantine": "taskq:{q}:quarantine:<name>",
 }
+#: The prefix of all keys of a queue, and what it becomes: any of them.
+_ALL = "taskq:{q}:"
+_RESTS = {"job:": "<id>", "ready:": "<class>", "stats:": "<minute>"}
+EVERY = frozenset(
+    _ALL + name + (_RESTS.get(name, "<worker>") if name.endswith(":") else "") for name in TYPES
+) | {"taskq:{q}:quarantine:<name>"}
 
 
 def writes(script: Script) -> Keys:
     """Key patterns that `script` may write."""
     known = patterns(script)
     for label, text in script.header.args:
-        prefix = re.search(r"taskq:\{q\}:\w+:", text)
+        prefix = re.search(r"taskq:\{q\}:(?:\w+:)?", text)
         if prefix:
             known[f"ARGV[{label.split()[0]}]"] = frozenset({prefix[0]})
     functions, body = _split(script.source)
@@ -174,8 +185,12 @@ def _keys_in(expression: str, known: dict[str, Keys]) -> Keys:
         for choice in re.split(r"\band\b|\bor\b|[{},]", term):
             head, *more = [part.strip() for part in choice.split("..")]
             first = known.get(head, known.get(head.split("[")[0], frozenset()))
-            found |= {_LONGER[key] for key in first} if more else first
+            found |= set().union(*(_longer(key) for key in first)) if more else first
     return frozenset(found)
+
+
+def _longer(key: str) -> Keys:
+    return EVERY if key == _ALL else frozenset({_LONGER.get(key, key)})
 
 
 _ASSIGNED = re.compile(
@@ -224,6 +239,8 @@ def _written(
             if verb in ("DEL", "UNLINK"):
                 for word in words:
                     found |= _keys_in(word, known)
+            elif verb == "RENAME":
+                found |= _keys_in(words[0], known) | _keys_in(words[1], known)
             elif verb in WRITES:
                 keys = _keys_in(words[0], known)
                 assert keys, f"cannot tell which key {verb} {words[0]} writes"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from taskq.keys import QueueKeys, SharedKeys
+from taskq.keys import TYPES, QueueKeys, SharedKeys
 from taskq.scripts import ScriptSet
 from tests.docs.lua_writes import patterns, writes
 from tests.docs.pages import DOCS, code_words, rows
@@ -69,6 +69,16 @@ def test_every_key_of_keys_py_is_in_the_table() -> None:
 
     assert made - {queue.prefix, channel} <= listed
     assert f"`{channel}<client>`" in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_types_the_doctor_expects_are_those_of_the_table() -> None:
+    listed = {
+        re.sub(r"<\w+>$", "", key).removeprefix("taskq:{q}:"): row["type"]
+        for key, row in OF_QUEUES.items()
+        if row["type"] != "any"
+    }
+
+    assert listed == TYPES
 
 
 def test_a_queue_in_use_holds_only_keys_of_the_table_with_the_type_and_ttl_it_says(

@@ -93,6 +93,30 @@ def unsendable() -> object:
     return threading.Lock()
 
 
+@app.task(retries=0)
+async def sleep_on_the_loop(path: str, seconds: float) -> str:
+    """What a coroutine must not do."""
+    append(path, "blocks")
+    block(seconds)
+    return "slept"
+
+
+@app.task(retries=0, timeout=0.5)
+async def spin(path: str) -> None:
+    append(path, "spins")
+    while True:
+        pass
+
+
+@app.task(retries=0, timeout=0.5)
+async def spin_whatever_happens(path: str) -> None:
+    append(path, "spins")
+    while True:
+        with contextlib.suppress(BaseException):
+            while True:
+                pass
+
+
 @app.task
 async def crash(path: str) -> None:
     append(path, "crash")

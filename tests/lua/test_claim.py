@@ -6,9 +6,9 @@ import pytest
 
 from taskq.commands import Claims
 from tests.helpers import a_hash, a_list, a_string, a_zset
-from tests.lua.engine import KEEP, START, WORKER, Engine, counted, ids, job
+from tests.lua.engine import KEEP, MICRO, START, WORKER, Engine, counted, ids, job
 
-TOKEN = str(START * 1000)
+TOKEN = str(START * 1000 + MICRO)
 
 
 @pytest.fixture(autouse=True)
@@ -110,9 +110,28 @@ def test_on_miss_run_runs_past_the_deadline(engine: Engine) -> None:
 
 
 def test_a_token_is_greater_than_the_last_one_when_the_clock_steps_back(engine: Engine) -> None:
-    engine.seed_ready("a", token=START * 1000 + 99)
+    ahead = START * 1000 + MICRO + 99
+    for n, last in enumerate((ahead, START * 1000 + MICRO)):
+        engine.seed_ready(f"j{n}", n, token=last)
 
-    assert engine.claim().jobs[0].token == str(START * 1000 + 100)
+    first, second = engine.claim().jobs
+
+    assert int(first.token) == ahead + 1 + MICRO
+    assert int(second.token) > START * 1000 + MICRO
+
+
+def test_a_token_that_a_failover_forgot_is_not_given_again_while_the_clock_is_behind(
+    engine: Engine,
+) -> None:
+    tokens = set()
+    for ms in range(3):
+        engine.now = START + ms
+        engine.seed_ready("a", token=START * 1000 + 10**9)
+        (claimed,) = engine.claim().jobs
+        tokens.add(claimed.token)
+        engine.client.delete(engine.keys.running(WORKER))
+
+    assert len(tokens) == 3
 
 
 def test_class_sets_merge_by_rank_within_the_slots_of_each(engine: Engine) -> None:

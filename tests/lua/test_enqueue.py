@@ -234,3 +234,30 @@ def test_two_hundred_jobs_with_all_options_go_in_one_call(engine: Engine) -> Non
 
     assert engine.enqueue(*jobs).created == 200
     assert engine.client.zcard(engine.keys.ready) == 200
+
+
+def test_above_the_memory_watermark_nothing_is_taken_and_the_figures_are_told(
+    engine: Engine,
+) -> None:
+    engine.client.hset(engine.keys.meta, "pressed", f"{START + 1} 950000000 1000000000")
+    before = engine.dump()
+
+    with pytest.raises(QueueFull, match=r"950 MB of 1,000 MB \(95%\)"):
+        engine.enqueue(NewJob("a", "t", b"p"))
+    assert engine.changed(before) == {}
+
+
+def test_a_known_job_is_no_burden_above_the_memory_watermark(engine: Engine) -> None:
+    engine.enqueue(NewJob("a", "t", b"p"))
+    engine.client.hset(engine.keys.meta, "pressed", f"{START + 1} 950000000 1000000000")
+
+    assert engine.enqueue(NewJob("a", "t", b"p")).duplicates == {"a"}
+
+
+@pytest.mark.parametrize("pressed", [f"{START} 9 10", "nonsense", ""])
+def test_a_look_at_the_memory_that_is_too_old_or_broken_refuses_nothing(
+    engine: Engine, pressed: str
+) -> None:
+    engine.client.hset(engine.keys.meta, "pressed", pressed)
+
+    assert engine.enqueue(NewJob("a", "t", b"p")).created == 1

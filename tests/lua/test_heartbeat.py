@@ -9,7 +9,7 @@ from tests.lua.engine import START, WORKER, Engine
 
 
 def beat(engine: Engine, worker: str = WORKER) -> Beat:
-    return engine.run(commands.heartbeat(engine.keys, worker, ttl_ms=6000))
+    return engine.run(commands.heartbeat(engine.keys, worker, ttl_ms=6000, rss=9_000_000))
 
 
 def test_the_first_beat_makes_the_worker_known(engine: Engine) -> None:
@@ -17,6 +17,7 @@ def test_the_first_beat_makes_the_worker_known(engine: Engine) -> None:
     assert engine.dump() == {
         f"alive:{WORKER}": a_string(START, ttl=True),
         "holders": a_set([WORKER]),
+        "vitals": a_hash({WORKER: f"rss=9000000 beat_ms={START}"}),
     }
     assert 5000 < engine.ttl(f"alive:{WORKER}") <= 6000
 
@@ -67,7 +68,11 @@ def test_a_worker_that_holds_nothing_retires_for_good(engine: Engine) -> None:
     engine.client.hset(engine.keys.suspects, WORKER, START)
 
     assert engine.run(commands.retire(engine.keys, WORKER)) == 0
-    assert engine.dump() == {"alive:w2": a_string(START, ttl=True), "holders": a_set(["w2"])}
+    assert engine.dump() == {
+        "alive:w2": a_string(START, ttl=True),
+        "holders": a_set(["w2"]),
+        "vitals": a_hash({"w2": f"rss=9000000 beat_ms={START}"}),
+    }
     assert engine.run(commands.retire(engine.keys, WORKER)) == 0
 
 
@@ -79,3 +84,35 @@ def test_a_worker_that_holds_jobs_may_not_retire(engine: Engine) -> None:
     assert engine.run(commands.retire(engine.keys, WORKER)) == 1
     assert engine.raw(commands.retire(engine.keys, WORKER)) == [b"HOLDING", 1]
     assert engine.changed(before) == {}
+
+
+def test_it_tells_producers_when_the_server_is_above_the_watermark_and_when_not(
+    real: Engine,
+) -> None:
+    client = real.client
+    used = int(client.info("memory")["used_memory"])
+    try:
+        client.config_set("maxmemory", 4 * used)
+        look = commands.heartbeat(
+            real.keys, WORKER, ttl_ms=6000, rss=1, watermark=10, pressed_ms=25_000
+        )
+        real.run(look)
+        until, seen, most = real.dump()["meta"].content["pressed"].split()
+        assert (int(until), int(most)) == (START + 25_000, 4 * used)
+        assert 0.9 * used < int(seen) < 4 * used
+
+        real.run(commands.heartbeat(real.keys, WORKER, ttl_ms=6000, rss=1))
+        assert "meta" in real.dump(), "a beat that did not look knows nothing"
+
+        client.config_set("maxmemory", 100 * used)
+        real.run(look)
+        assert "meta" not in real.dump()
+    finally:
+        client.config_set("maxmemory", 0)
+
+
+def test_a_server_without_a_limit_is_never_above_it(real: Engine) -> None:
+    real.run(
+        commands.heartbeat(real.keys, WORKER, ttl_ms=6000, rss=1, watermark=1, pressed_ms=9000)
+    )
+    assert "meta" not in real.dump()

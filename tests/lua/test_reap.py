@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from taskq import commands
 from tests.helpers import a_hash, a_list, a_set, a_string, a_zset
 from tests.lua.engine import DEAD_KEEP, START, WORKER, Engine, counted, job
 
@@ -278,3 +279,16 @@ def test_one_crash_before_the_last_a_job_is_fragile_and_keeps_its_rank(engine: E
     assert engine.dump()["classes"] == a_set(["fragile"])
     assert engine.dump()["job:a"] == job("ready", **LEASE, crashes=2, **{"class": "fragile"})
     assert "ready:gpu" not in engine.dump()
+
+
+def test_a_dead_job_knows_what_its_last_worker_held_when_it_was_last_heard(engine: Engine) -> None:
+    engine.run(commands.heartbeat(engine.keys, WORKER, ttl_ms=6000, rss=812_400_000))
+    engine.client.delete(engine.keys.alive(WORKER))
+    engine.seed_running("a", crashes=2)
+    engine.lose(WORKER)
+
+    engine.reap()
+
+    dump = engine.dump()
+    assert dump["job:a"].content["error"].endswith("(crash 3); 812 MB at its last heartbeat")
+    assert "vitals" not in dump

@@ -216,6 +216,18 @@ class QueueMachine(Pair, RuleBasedStateMachine):
     ) -> None:
         self.reap(max_crashes, dead_max, keep, limit)
 
+    @rule(
+        worker=workers,
+        max_crashes=st.integers(1, 3),
+        dead_max=few,
+        keep=keeps,
+        limit=st.sampled_from([100, 1]),
+    )
+    def a_worker_is_seen_to_die(
+        self, worker: str, max_crashes: int, dead_max: int, keep: int, limit: int
+    ) -> None:
+        self.repeatable(lambda: self.bury(worker, max_crashes, dead_max, keep, limit))
+
     # People
 
     @rule(job_id=ids, keep=keeps)
@@ -267,6 +279,11 @@ class QueueMachine(Pair, RuleBasedStateMachine):
     @rule()
     def somebody_looks(self) -> None:
         self.stats()
+
+    @precondition(lambda self: not self.tampering)
+    @rule()
+    def the_doctor_looks(self) -> None:
+        self.audit()
 
     # Time
 

@@ -21,6 +21,7 @@ from taskq.address import Address
 from taskq.commands import (
     Ack,
     Beat,
+    Buried,
     Call,
     ClaimedJob,
     Claims,
@@ -28,10 +29,11 @@ from taskq.commands import (
     Failure,
     Held,
     NewJob,
+    Place,
     Reaped,
 )
 from taskq.errors import TaskqError
-from taskq.keys import QueueKeys
+from taskq.keys import QueueKeys, type_of_key
 from taskq.scripts import ScriptSet
 from taskq.store_sync import SyncStore
 from tests.model import rules_jobs, rules_people, rules_workers
@@ -180,13 +182,16 @@ class Pair:
             pipe.set(CLOCK, self.world.now_us)
             for key in over:
                 pipe.delete(self.keys.prefix + key)
-            for key, at in self.world.expiry.items():
-                pipe.pexpire(self.keys.prefix + key, max(LEAST_TTL_MS, at - self.world.now))
+            self.set_lives(pipe, self.world)
             pipe.execute()
         if over and not self.lasting:
             self.again = None
         self.before = self.now
         self.look_anew()
+
+    def set_lives(self, pipe: Any, world: World) -> None:
+        for key, at in world.expiry.items():
+            pipe.pexpire(self.keys.prefix + key, max(LEAST_TTL_MS, at - world.now))
 
     # The calls, named after their scripts
 
@@ -202,7 +207,7 @@ class Pair:
     def heartbeat(self, worker: str) -> None:
         self.agree(
             lambda world: rules_workers.heartbeat(world, worker, BEAT_MS),
-            commands.heartbeat(self.keys, worker, ttl_ms=BEAT_MS),
+            commands.heartbeat(self.keys, worker, ttl_ms=BEAT_MS, rss=rules_workers.RSS),
         )
 
     def retire(self, worker: str) -> None:
@@ -281,6 +286,23 @@ class Pair:
         if word != "OK":
             self.unchanged()
 
+    def audit(self) -> None:
+        """What the scripts leave is well, in the eyes of the doctor, and repair leaves it alone."""
+        places = []
+        for name, content in self.now.keys.items():
+            if name.startswith("job:"):
+                places.append(Place(b"job", name.removeprefix("job:").encode()))
+                continue
+            kind = type_of_key(name.encode())
+            places.append(Place((kind or "stray").encode(), name.encode()))
+            if isinstance(content, dict) and (kind == "zset" or name in ("meta", "suspects")):
+                places += [Place(name.encode(), member.encode()) for member in content]
+        assert len(places) <= 100
+        self.agree(lambda world: [], commands.audit(self.keys, places))
+        call = commands.repair(self.keys, places, keep_ms=1, dead_keep_ms=1, alive_ms=1)
+        self.agree(lambda world: [], call)
+        self.unchanged()
+
     def held(self, worker: str) -> None:
         self.agree(
             lambda world: rules_workers.held(world, worker), commands.held(self.keys, worker)
@@ -312,6 +334,25 @@ class Pair:
                 self.keys,
                 every_ms=EVERY_MS,
                 grace_ms=GRACE_MS,
+                max_crashes=max_crashes,
+                dead_keep_ms=DEAD_KEEP_MS,
+                dead_max=dead_max,
+                keep_ms=keep,
+                limit=limit,
+            ),
+        )
+
+    def bury(self, worker: str, max_crashes: int, dead_max: int, keep: int, limit: int) -> None:
+        if self.tampering:
+            max_crashes = 99
+        self.agree(
+            lambda world: rules_jobs.bury(
+                world, worker, "killed", max_crashes, dead_max, keep, limit
+            ),
+            commands.bury(
+                self.keys,
+                worker,
+                "killed",
                 max_crashes=max_crashes,
                 dead_keep_ms=DEAD_KEEP_MS,
                 dead_max=dead_max,
@@ -396,7 +437,7 @@ def _words(script: str, reply: object) -> Iterable[str]:
         words = [reply]
     elif isinstance(reply, dict):
         words = list(reply.values())
-    elif isinstance(reply, Reaped):
+    elif isinstance(reply, (Reaped, Buried)):
         words = [word for _, word, _ in reply.jobs]
     elif isinstance(reply, Enqueued):
         words = ["new"] * reply.created + ["DUP"] * len(reply.duplicates)

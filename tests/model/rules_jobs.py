@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskq.commands import Enqueued, NewJob, Reaped
+from taskq.commands import Buried, Enqueued, NewJob, Reaped
 from taskq.errors import JobConflict, QueueFull
+from tests.model.rules_workers import RSS
 from tests.model.world import DEAD_KEEP_MS, World
 
 
@@ -138,16 +139,58 @@ def reap(
             del world.index(f"running:{worker}")[job_id]
             job = world.jobs.get(job_id, {})
             if job.get("state") == "running" and job.get("worker") == worker:
-                taken.append((job_id, _crash(world, job_id, worker, max_crashes, keep_ms), worker))
+                how = _last_seen(world, worker)
+                word = _crash(world, job_id, worker, how, max_crashes, keep_ms)
+                taken.append((job_id, word, worker))
         if not world.index(f"running:{worker}"):
-            world.holders.discard(worker)
-            world.suspects.pop(worker, None)
-            world.cancels.pop(worker, None)
+            _forget_worker(world, worker)
         if seen == limit:
             wait = 0
             break
     world.meta["reaped_ms"] = str(world.now - (0 if wait else every_ms))
-    words = [word for _, word, _ in taken]
+    _count_taken(world, [word for _, word, _ in taken], dead_max, keep_ms)
+    return Reaped(wait, taken)
+
+
+def bury(
+    world: World,
+    worker: str,
+    how: str,
+    max_crashes: int,
+    dead_max: int,
+    keep_ms: int,
+    limit: int,
+) -> Buried:
+    """The worker's death was seen: no suspicion, no grace."""
+    how = f"; {how}{_last_seen(world, worker)}"
+    if worker in world.alive:
+        world.drop(f"alive:{worker}")
+    taken: list[tuple[str, str, str]] = []
+    for _, job_id in world.listed(f"running:{worker}")[:limit]:
+        del world.index(f"running:{worker}")[job_id]
+        job = world.jobs.get(job_id, {})
+        if job.get("state") == "running" and job.get("worker") == worker:
+            word = _crash(world, job_id, worker, how, max_crashes, keep_ms)
+            taken.append((job_id, word, worker))
+    more = bool(world.index(f"running:{worker}"))
+    if not more:
+        _forget_worker(world, worker)
+    _count_taken(world, [word for _, word, _ in taken], dead_max, keep_ms)
+    return Buried(more, taken)
+
+
+def _forget_worker(world: World, worker: str) -> None:
+    world.holders.discard(worker)
+    world.suspects.pop(worker, None)
+    world.vitals.pop(worker, None)
+    world.cancels.pop(worker, None)
+
+
+def _last_seen(world: World, worker: str) -> str:
+    return f"; {RSS / 1e6:.0f} MB at its last heartbeat" if worker in world.vitals else ""
+
+
+def _count_taken(world: World, words: list[str], dead_max: int, keep_ms: int) -> None:
     if "DEAD" in words:
         world.trim("dead", DEAD_KEEP_MS, dead_max, 2 * words.count("DEAD") + 10)
     if "CANCELLED" in words:
@@ -156,10 +199,9 @@ def reap(
     world.count("crashed", len(words))
     world.count("dead", words.count("DEAD"))
     world.count("cancelled", words.count("CANCELLED"))
-    return Reaped(wait, taken)
 
 
-def _crash(world: World, job_id: str, worker: str, max_crashes: int, keep_ms: int) -> str:
+def _crash(world: World, job_id: str, worker: str, how: str, max_crashes: int, keep_ms: int) -> str:
     """The worker of a job died: what becomes of the job."""
     job = world.jobs[job_id]
     crashes = int(job.get("crashes", 0)) + 1
@@ -168,7 +210,7 @@ def _crash(world: World, job_id: str, worker: str, max_crashes: int, keep_ms: in
         world.announce(job, job_id, "cancelled")
         return "CANCELLED"
     if crashes >= max_crashes:
-        error = f"WorkerLost: worker {worker} died while it ran this job (crash {crashes})"
+        error = f"WorkerLost: worker {worker} died while it ran this job (crash {crashes}){how}"
         fields = {"crashes": str(crashes), "reason": "worker_lost", "error": error}
         world.end(job_id, "dead", DEAD_KEEP_MS, **fields)
         world.announce(job, job_id, "dead", f"worker_lost\n{error}")

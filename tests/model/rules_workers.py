@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from taskq.commands import Ack, Beat, Claims, Failure
 from tests.model.world import DEAD_KEEP_MS, Record, World
 
+#: What every worker of the model says it holds, bytes.
+RSS = 12_345_678
+
 
 def owns(job: Record, token: str, worker: str) -> bool:
     return job.get("token") == token and job.get("worker") == worker
@@ -22,6 +25,7 @@ def heartbeat(world: World, worker: str, ttl_ms: int) -> Beat:
     world.expiry[f"alive:{worker}"] = world.now + ttl_ms
     world.holders.add(worker)
     world.suspects.pop(worker, None)
+    world.vitals[worker] = f"rss={RSS} beat_ms={world.now}"
     held = world.index(f"running:{worker}")
     asked = world.cancels.get(worker, set())
     asked.intersection_update(held)
@@ -36,6 +40,7 @@ def retire(world: World, worker: str) -> int:
         world.cancels.pop(worker, None)
         world.holders.discard(worker)
         world.suspects.pop(worker, None)
+        world.vitals.pop(worker, None)
     return held
 
 
@@ -60,32 +65,32 @@ def ack(
     slots: dict[str, int],
 ) -> Claims:
     odd: dict[str, str] = {}
-    counted: dict[str, str] = {}
+    counted: dict[str, Ack] = {}
     for item in acks:
         job = world.jobs.get(item.id)
         if item.id in counted:
-            odd[item.id] = "ALREADY" if item.token == counted[item.id] else "STALE"
+            odd[item.id] = "ALREADY" if item.token == counted[item.id].token else "STALE"
         elif job is None:
             odd[item.id] = "GONE"
         elif not owns(job, item.token, worker):
             odd[item.id] = "STALE"
         elif job["state"] == "running":
-            counted[item.id] = item.token
-            del world.index(f"running:{worker}")[item.id]
-            result = {"result": item.result.decode()} if item.result else {}
-            world.end(item.id, "completed", item.keep_ms, **result)
-            world.announce(job, item.id, "completed", item.result.decode())
+            counted[item.id] = item
         else:
             odd[item.id] = "ALREADY" if job["state"] == "completed" else "STALE"
+    due, refused = world.next_due(), _may_not_claim(world, worker, limit)
+    claims = limit and not refused
+    jobs, more = _take(world, worker, keep_ms, limit, slots) if claims else ([], False)
+    for item in counted.values():
+        job = world.jobs[item.id]
+        del world.index(f"running:{worker}")[item.id]
+        result = {"result": item.result.decode()} if item.result else {}
+        world.end(item.id, "completed", item.keep_ms, **result)
+        world.announce(job, item.id, "completed", item.result.decode())
     world.count("completed", len(counted))
-    if any(item.keep_ms > 0 for item in acks if item.id in counted):
+    if any(item.keep_ms > 0 for item in counted.values()):
         world.trim("done", keep_ms, done_max, 2 * len(acks) + 10)
-    refused = _may_not_claim(world, worker, limit)
-    due = world.next_due()
-    if refused or limit == 0:
-        return Claims(refused or "OK", world.now, due, False, odd, [])
-    jobs, more = _take(world, worker, keep_ms, limit, slots)
-    return Claims("OK", world.now, due, more, odd, jobs)  # type: ignore[arg-type]
+    return Claims(refused or "OK", world.now, due, more, odd, jobs)  # type: ignore[arg-type]
 
 
 def _may_not_claim(world: World, worker: str, limit: int = 1) -> str:
@@ -118,7 +123,8 @@ def _take(
             world.announce(job, job_id, "expired")
             expired, more = expired + 1, True
         else:
-            token = str(max(world.now_us, int(job.get("token", 0)) + 1))
+            had = int(job.get("token", 0))
+            token = str(world.now_us if had < world.now_us else had + 1 + world.now_us % 1_000_000)
             jobs.append({**job, "id": job_id, "token": token})
             job.update(state="running", token=token, worker=worker)
             job.update(rank=str(rank), started_ms=str(world.now))

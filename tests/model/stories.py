@@ -63,7 +63,7 @@ class StoryMachine(QueueMachine):
     @precondition(lambda self: bool(self.running()))
     @rule(
         data=st.data(),
-        does=st.sampled_from(["fails", "releases", "dies", "confirms", "acks"]),
+        does=st.sampled_from(["fails", "releases", "dies", "is buried", "confirms", "acks"]),
         keep=keeps,
     )
     def a_running_job_is_cancelled(self, data: st.DataObject, does: str, keep: int) -> None:
@@ -76,6 +76,8 @@ class StoryMachine(QueueMachine):
             self.release(worker, [(job_id, token, "")], keep)
         elif does == "dies":
             self.die(worker, 3, 100)
+        elif does == "is buried":
+            self.bury(worker, 3, 1000, keep, 100)
         elif does == "confirms":
             self.heartbeat(worker)
             self.cancel(job_id, keep, token, worker)

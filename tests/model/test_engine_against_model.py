@@ -20,15 +20,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.model.stories import StoryMachine
+from tests.model.faults import FaultMachine
 
 LONG = os.environ.get("TASKQ_MODEL") == "long"
 LUA = os.environ.get("TASKQ_MODEL_LUA")
 
 
-def _settings() -> settings:
+def machine_settings() -> settings:
     quick = settings(
-        max_examples=600,
+        max_examples=450,
         stateful_step_count=50,
         deadline=None,
         database=None,
@@ -52,19 +52,20 @@ enqueue new|enqueue DUP|enqueue CONFLICT|enqueue QueueFull|enqueue JobConflict
 fail RETRY|fail DEAD|fail CANCELLED|fail STALE|fail ALREADY|fail GONE
 forget GONE|heartbeat lapsed|heartbeat asked|held|pause|resume|configure|stats|retire
 progress OK|progress STALE|progress GONE|promote job|purge job|watch
-reap READY|reap DEAD|reap CANCELLED|release READY|release CANCELLED|release STALE|release GONE
+bury READY|bury DEAD|bury CANCELLED|reap READY|reap DEAD|reap CANCELLED
+release READY|release CANCELLED|release STALE|release GONE
 revive READY|revive NOT_FOUND
 """
 
 
 @pytest.mark.timeout(3600 if LONG else 900)
 def test_every_script_does_to_a_real_queue_what_the_model_says(model_server: str) -> None:
-    class Machine(StoryMachine):
+    class Machine(FaultMachine):
         socket = model_server
         folder = Path(LUA) if LUA else None
         seen: ClassVar[Counter[str]] = Counter()
 
-    run_state_machine_as_test(Machine, settings=_settings())
+    run_state_machine_as_test(Machine, settings=machine_settings())
 
     print(f"{Machine.seen['calls']} calls compared: {dict(sorted(Machine.seen.items()))}")
     met = MET.strip().replace("\n", "|").split("|")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from taskq.rank import aging_rank, strict_rank
 
-START_US = 1_700_000_000_000_000
+#: Not a whole ms, so that rounding up where it must be cut off is noticed.
+START_US = 1_700_000_000_000_600
 ENDED = ("completed", "dead", "cancelled", "expired")
 MINUTE_TTL_MS = 7_200_000
 DEAD_KEEP_MS = 7_200_000
@@ -36,6 +37,7 @@ class World:
     holders: set[str] = field(default_factory=set)
     classes: set[str] = field(default_factory=set)
     suspects: Record = field(default_factory=dict)
+    vitals: Record = field(default_factory=dict)
     meta: Record = field(default_factory=dict)
     stats: Counter[str] = field(default_factory=Counter)
     minutes: dict[int, Counter[str]] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class World:
         keys["stats"] = {name: str(n) for name, n in self.stats.items() if n}
         keys["holders"], keys["classes"] = frozenset(self.holders), frozenset(self.classes)
         keys["suspects"], keys["meta"], keys["wake"] = self.suspects, self.meta, self.wake
+        keys["vitals"] = self.vitals
         return {name: value for name, value in keys.items() if value}
 
     # Time

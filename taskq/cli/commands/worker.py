@@ -20,6 +20,7 @@ from taskq.setting import BY_NAME
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
+    from taskq.settings import Settings
 
 LOOPS = ("auto", "asyncio", "uvloop")
 _EXAMPLES = (
@@ -98,7 +99,8 @@ def command(
         return supervise(session, app, extra, count=session.settings.processes, reload=True)
     loaded = load_app(app)
     session.adopt(loaded)
-    if session.settings.processes > 1 and mark is None:
+    several = session.settings.processes > 1 or recycles(session.settings)
+    if several and mark is None:
         return supervise(session, app, extra, count=session.settings.processes, burst=burst)
     return _run(session, loaded, burst, name, loop, mark)
 
@@ -122,7 +124,10 @@ def _run(
         settings.concurrency,
         session.address.masked,
     )
-    pipe = mark.get("pipe") if mark else None
+    from taskq.worker.obituary import Obituary
+
+    mark = mark or {}
+    pipe, tell = mark.get("pipe"), mark.get("tell")
     return run_worker(
         app,
         queues=settings.queues,
@@ -130,7 +135,14 @@ def _run(
         burst=burst,
         loop=loop,
         parent_pipe=pipe if isinstance(pipe, int) else None,
+        life_pipe=tell if isinstance(tell, int) else None,
+        obituary=Obituary.from_mark(mark.get("obituary")),
     )
+
+
+def recycles(settings: Settings) -> bool:
+    """Does a worker process make room for a new one some day? Then somebody must start that."""
+    return bool(settings.recycle_jobs or settings.recycle_rss)
 
 
 def app_name(app: TaskQ) -> str:

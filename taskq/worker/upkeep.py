@@ -1,0 +1,121 @@
+"""What workers do for a queue beside running its jobs: reap for those that died, bury those whose
+death was seen, and find classes of jobs this worker can run.
+
+Every worker does it, so there is no process whose death would stop it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from taskq import commands
+from taskq.commands import Reaped
+from taskq.errors import StoreError
+from taskq.registry import Registry
+from taskq.settings import Settings
+from taskq.store import Store
+from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
+from taskq.worker.line import Line
+from taskq.worker.obituary import Obituary
+from taskq.worker.pump import Pump
+
+log = logging.getLogger("taskq.worker")
+
+#: Passes of the reaper between two looks for classes with jobs we can run.
+CLASSES_EVERY = 3
+
+
+class Upkeep:
+    """The chores of one worker. `process_slots`: it can run jobs of the class `process`."""
+
+    def __init__(
+        self, store: Store, settings: Settings, registry: Registry, pump: Pump, process_slots: int
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._registry = registry
+        self._pump = pump
+        self._process_slots = process_slots
+
+    async def keep(self, line: Line) -> None:
+        """Reap for one queue, and look for classes, until cancelled. Together all workers make one
+        pass a beat.
+        """
+        settings = self._settings
+        wait = settings.heartbeat / 2
+        passes = 0
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                reaped = await self._store.run(self._reap_call(line))
+                note_taken_back(reaped.jobs)
+                wait = max(0.05, reaped.wait_ms / 1000)
+                if reaped.jobs or passes % CLASSES_EVERY == 0:
+                    await self.find_classes(line)
+                passes += 1
+            except StoreError as error:
+                log.debug("upkeep of %s: %s", line.queue, error)
+                wait = settings.heartbeat
+
+    def _reap_call(self, line: Line) -> commands.Call[Reaped]:
+        settings = self._settings
+        return commands.reap(
+            line.keys,
+            every_ms=round(settings.heartbeat * 1000),
+            grace_ms=round(settings.grace * 1000),
+            max_crashes=settings.max_crashes,
+            dead_keep_ms=round(settings.dead_ttl * 1000),
+            dead_max=settings.dead_max,
+            keep_ms=round(settings.result_ttl * 1000),
+        )
+
+    async def bury(self, lines: Iterable[Line], obituary: Obituary) -> None:
+        """Take back at once what a process held that our supervisor saw end. The reaper would, but
+        only after its grace time.
+        """
+        settings = self._settings
+        served = {line.queue: line.keys for line in lines}
+        for queue, worker in obituary.lives:
+            keys = served.get(queue)
+            while keys is not None:
+                buried = await self._store.run(
+                    commands.bury(
+                        keys,
+                        worker,
+                        obituary.how,
+                        max_crashes=settings.max_crashes,
+                        dead_keep_ms=round(settings.dead_ttl * 1000),
+                        dead_max=settings.dead_max,
+                        keep_ms=round(settings.result_ttl * 1000),
+                    ),
+                    tries=3,
+                )
+                note_taken_back(buried.jobs)
+                if not buried.more:
+                    break
+
+    async def find_classes(self, line: Line) -> None:
+        """Claim also from the classes that hold jobs of tasks this app knows."""
+        found = await self._store.run(
+            commands.plain("SRANDMEMBER", line.keys.classes, 200, parse=_texts)
+        )
+        mine = {name for name in found if name.removeprefix("task.") in self._registry.tasks}
+        if FRAGILE_CLASS in found:
+            mine.add(FRAGILE_CLASS)
+        if self._process_slots:
+            mine.add(PROCESS_CLASS)
+        if mine != self._pump.classes[line.queue]:
+            self._pump.classes[line.queue] = mine
+            self._pump.heat(line.queue)
+
+
+def note_taken_back(jobs: Iterable[tuple[str, str, str]]) -> None:
+    """Log what became of the jobs of lost workers."""
+    for job_id, word, lost in jobs:
+        log.warning("job %s: worker %s is lost, job is %s", job_id, lost, word.lower())
+
+
+def _texts(reply: list[bytes]) -> list[str]:
+    return [item.decode("utf-8", "replace") for item in reply]

@@ -1,0 +1,84 @@
+"""What scenarios on Redis and the network stand on: servers and networks that outlive the bed, and
+what all of them ask when the fault is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.chaos.bed import Bed
+from tests.chaos.network import SERVER, Network, network
+from tests.chaos.server import ServerProcess, SmallDisk, server_process
+from tests.helpers import wait_until
+
+#: Heartbeats that a busy machine keeps up with, where the point is that nobody is reaped.
+STEADY: dict[str, object] = {"heartbeat": 0.3, "heartbeat_ttl": 1.2, "grace": 0.7}
+#: An outage longer than STEADY's life of a heartbeat and its grace time together, s.
+LONG = 2.4
+
+
+class Stage:
+    """Servers and networks of one scenario. Everything is gone when it ends."""
+
+    def __init__(self, grounds: contextlib.ExitStack, make_bed: Callable[..., Bed]) -> None:
+        self._grounds = grounds
+        self._make_bed = make_bed
+
+    def server(self, kind: str | None = None, **words: Any) -> ServerProcess:
+        """A running server; see server_process."""
+        return self.server_on_disk(kind, **words)[0]
+
+    def server_on_disk(
+        self, kind: str | None = None, **words: Any
+    ) -> tuple[ServerProcess, SmallDisk | None]:
+        return self._grounds.enter_context(server_process(kind, **words))
+
+    def network(self) -> Network:
+        return self._grounds.enter_context(network())
+
+    def served_network(
+        self, kind: str | None = None, **words: Any
+    ) -> tuple[Network, ServerProcess]:
+        """A network with a server in its middle, at SERVER:6379."""
+        net = self.network()
+        return net, self.server(kind, host=SERVER, port=6379, netns=net.server, **words)
+
+    def bed(self, server: Any, **settings: object) -> Bed:
+        return self._make_bed(server, **settings)
+
+
+def now() -> float:
+    """The ledger's clock."""
+    return time.monotonic()
+
+
+def first_start_after(bed: Bed, moment: float) -> float | None:
+    """Seconds from `moment` to the next start of a run; None while there is none."""
+    times = [e["at"] - moment for e in bed.starts() if e["at"] >= moment]
+    return min(times) if times else None
+
+
+def crashes(bed: Bed) -> int:
+    """Crashes charged to jobs, all together."""
+    return sum(record.crashes for record in bed.records().values())
+
+
+def ended_well(bed: Bed, timeout: float = 30.0) -> None:
+    """All workers are alive, all jobs ended, nobody was charged."""
+    bed.settle(timeout)
+    assert all(worker.alive for worker in bed.workers), "a worker has exited"
+    assert crashes(bed) == 0, "healthy workers were reaped"
+    charged = {j: r for j, r in bed.records().items() if r.attempt}
+    assert not charged, f"attempts were charged: {charged}"
+
+
+def consuming_again(bed: Bed, healed: float, within: float) -> float:
+    """Wait until a run starts after `healed`; how long that took, s."""
+    bed.produce("quick", count=3)
+    took = wait_until(lambda: first_start_after(bed, healed), 30, "a run after the fault")
+    assert took is not None
+    assert took < within, f"consuming again only after {took:.1f} s"
+    return took

@@ -1,0 +1,381 @@
+"""repair: running -> ready; what a mend does to each thing that audit finds."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskq import commands
+from taskq.commands import Place
+from taskq.rank import HORIZON_MS
+from tests.helpers import a_hash, a_list, a_set, a_string, a_zset
+from tests.lua.engine import DEAD_KEEP, KEEP, START, Engine, job
+from tests.lua.scenarios import repair_call
+
+ODD = b"\xff\xfe"
+#: Rank of a job of priority 5 that becomes ready at START.
+RANK = 4e13 + START + HORIZON_MS
+WAKE = {"wake": a_list(["1"])}
+
+
+def mend(engine: Engine, *places: tuple[str, str | bytes]) -> list[str]:
+    """What was done about each place: `code done`."""
+    asked = [
+        Place(where.encode(), name if isinstance(name, bytes) else name.encode())
+        for where, name in places
+    ]
+    done = engine.run(repair_call(engine, asked))
+    assert {entry.place for entry in done} <= set(asked)
+    return [f"{entry.code} {entry.done}" for entry in done]
+
+
+def twice(engine: Engine, *places: tuple[str, str | bytes]) -> list[str]:
+    """`mend`, and once more, which must find nothing."""
+    done = mend(engine, *places)
+    before = engine.dump()
+    assert mend(engine, *places) == []
+    assert engine.changed(before) == {}
+    return done
+
+
+def test_a_ready_job_in_no_index_is_ready_again_with_a_new_rank(engine: Engine) -> None:
+    engine.seed_job("a", "ready", priority=9)
+    engine.seed_job("b", "ready", deadline_ms=START + 5, **{"class": "gpu"})
+    before = engine.dump()
+
+    done = twice(engine, ("job", "a"), ("job", "b"))
+
+    assert done == ["homeless placed ready", "homeless placed ready:gpu"]
+    assert engine.changed(before) == {
+        "ready": a_zset({"a": START + HORIZON_MS}),
+        "ready:gpu": a_zset({"b": 4e13 + START + 5}),
+        "classes": a_set(["gpu"]),
+        "wake": a_list(["1", "1"]),
+    }
+
+
+def test_a_waiting_job_in_no_index_is_due_now_for_its_time_is_lost(engine: Engine) -> None:
+    engine.seed_job("a", "scheduled")
+    engine.seed_job("b", "retry", attempt=1)
+    before = engine.dump()
+
+    done = twice(engine, ("job", "a"), ("job", "b"))
+
+    assert done == ["homeless placed scheduled", "homeless placed retry"]
+    changed = engine.changed(before)
+    assert changed.pop("wake")
+    assert changed == {"scheduled": a_zset({"a": START}), "retry": a_zset({"b": START})}
+
+
+def test_a_running_job_whose_worker_lives_goes_back_to_it(engine: Engine) -> None:
+    engine.seed_alive("w1")
+    engine.seed_job("a", "running", worker="w1", token=7, started_ms=START - 9, rank=5)
+    before = engine.dump()
+
+    assert twice(engine, ("job", "a")) == ["homeless placed running:w1"]
+
+    assert engine.changed(before) == {"running:w1": a_zset({"a": START - 9}), **WAKE}
+
+
+@pytest.mark.parametrize("known", ["alive", "holder", "cancel"])
+def test_a_running_job_is_left_to_its_worker_or_the_reaper_in_doubt(
+    engine: Engine, known: str
+) -> None:
+    """A suspect may come back in time; only the reaper may end a job that was asked to stop."""
+    engine.seed_job("a", "running", worker="w1", token=7, started_ms=START, rank=5)
+    if known == "alive":
+        engine.client.set(engine.keys.alive("w1"), START, px=60_000)
+    elif known == "holder":
+        engine.client.sadd(engine.keys.holders, "w1")
+    else:
+        engine.client.hset(engine.keys.job("a"), "cancel", 1)
+
+    assert twice(engine, ("job", "a")) == ["homeless placed running:w1"]
+
+    dump = engine.dump()
+    assert dump["running:w1"] == a_zset({"a": START})
+    assert dump["holders"] == a_set(["w1"])
+    assert dump["job:a"].content["state"] == "running"
+
+
+@pytest.mark.parametrize("fields", [{"worker": "w1"}, {}, {"worker": "no name"}])
+def test_a_running_job_that_nobody_can_hold_is_ready_and_no_crash_is_charged(
+    engine: Engine, fields: dict[str, str]
+) -> None:
+    engine.seed_job("a", "running", token=7, started_ms=START, rank=5, crashes=2, **fields)
+    before = engine.dump()
+
+    assert twice(engine, ("job", "a")) == ["homeless placed ready"]
+
+    assert engine.changed(before) == {
+        "job:a": job("ready", token=7, started_ms=START, rank=5, crashes=2, **fields),
+        "ready": a_zset({"a": 5}),
+        **WAKE,
+    }
+    engine.seed_alive("w2")
+    (claimed,) = engine.claim(worker="w2").jobs
+    assert int(claimed.token) > 7
+
+
+def test_entries_without_a_job_or_of_a_job_with_another_home_go(engine: Engine) -> None:
+    engine.seed_ready("a")
+    engine.client.zadd(engine.keys.ready, {"ghost": 1})
+    engine.client.zadd(engine.keys.retry, {"a": 1, "ghost": 1})
+    engine.client.zadd(engine.keys.running("w1"), {"a": 1})
+    before = engine.dump()
+
+    done = twice(
+        engine, ("ready", "ghost"), ("retry", "a"), ("retry", "ghost"), ("running:w1", "a")
+    )
+
+    assert done == [
+        "ghost removed",
+        "misplaced removed",
+        "ghost removed",
+        "misplaced removed",
+    ]
+    assert engine.changed(before) == {
+        "ready": a_zset({"a": 1}),
+        "retry": None,
+        "running:w1": None,
+    }
+
+
+def test_two_homes_leave_the_one_that_the_state_names(engine: Engine) -> None:
+    engine.seed_running("a")
+    engine.seed_alive()
+    engine.client.zadd(engine.keys.ready, {"a": 1})
+
+    assert twice(engine, ("ready", "a"), ("running:w1", "a")) == ["misplaced removed"]
+
+    assert "ready" not in engine.dump()
+    assert engine.dump()["running:w1"] == a_zset({"a": START})
+
+
+def test_a_live_job_lives_on_and_an_ended_one_gets_an_end(engine: Engine) -> None:
+    engine.seed_ready("a")
+    engine.client.expire(engine.keys.job("a"), 60)
+    engine.client.expire(engine.keys.ready, 60)
+    for job_id, state in (("b", "completed"), ("c", "dead")):
+        engine.seed_ended(job_id, state)
+        engine.client.persist(engine.keys.job(job_id))
+        engine.client.persist(engine.keys.dead if state == "dead" else engine.keys.done)
+    engine.client.set(engine.keys.alive("w1"), 1)
+    engine.client.sadd(engine.keys.holders, "w1")
+    engine.client.hset(engine.keys.minute(28333333), "dead", 1)
+
+    done = twice(
+        engine,
+        ("job", "a"),
+        ("zset", "ready"),
+        ("job", "b"),
+        ("job", "c"),
+        ("zset", "done"),
+        ("zset", "dead"),
+        ("string", "alive:w1"),
+        ("hash", "stats:28333333"),
+    )
+
+    assert done == ["live-ttl kept"] * 2 + ["no-ttl expires"] * 6
+    assert (engine.ttl("job:a"), engine.ttl("ready")) == (-1, -1)
+    for name, life in (("job:b", KEEP), ("done", KEEP), ("job:c", DEAD_KEEP), ("dead", DEAD_KEEP)):
+        assert 0 < engine.ttl(name) <= life
+        assert engine.ttl(name) > 0.9 * life
+    assert 0 < engine.ttl("alive:w1") <= 60_000
+    assert 0 < engine.ttl("stats:28333333") <= 7_200_000
+
+
+def test_a_score_that_is_none_is_set_anew(engine: Engine) -> None:
+    inf = float("inf")
+    engine.seed_ready("a", inf)
+    engine.seed_due("scheduled", "b", 5)
+    engine.client.zadd(engine.keys.scheduled, {"b": -inf})
+    engine.seed_running("c")
+    engine.client.zadd(engine.keys.running("w1"), {"c": inf})
+    engine.seed_ended("d", "dead", at=START - 5)
+    engine.client.zadd(engine.keys.dead, {"d": inf})
+
+    done = twice(engine, ("ready", "a"), ("scheduled", "b"), ("running:w1", "c"), ("dead", "d"))
+
+    assert done == ["bad-score set"] * 4
+    dump = engine.dump()
+    assert dump["ready"] == a_zset({"a": RANK})
+    assert dump["scheduled"] == a_zset({"b": START})
+    assert dump["running:w1"] == a_zset({"c": START})
+    assert dump["dead"] == a_zset({"d": START - 5}, ttl=True)
+
+
+def test_a_key_of_another_type_is_set_aside_whole(engine: Engine) -> None:
+    engine.client.set(engine.keys.ready, "oops", ex=60)
+    engine.client.sadd(engine.keys.job("a"), "x")
+
+    assert twice(engine, ("zset", "ready"), ("job", "a")) == ["wrong-type moved"] * 2
+
+    assert engine.dump() == {
+        f"quarantine:{START}:ready": a_string("oops"),
+        f"quarantine:{START}:job:a": a_set(["x"]),
+        "quarantine": a_hash(
+            {f"{START}:ready": "wrong-type string", f"{START}:job:a": "wrong-type set"}
+        ),
+    }
+
+
+def test_a_record_that_cannot_be_read_or_has_no_name_is_set_aside(engine: Engine) -> None:
+    engine.client.hset(engine.keys.job("a"), "task", "t")
+    engine.seed_job("b c", "ready")
+    engine.client.zadd(engine.keys.ready, {"b c": 4, ODD: 5})
+    engine.client.hset(engine.keys.job_prefix.encode() + ODD, "state", "ready")
+
+    done = twice(
+        engine, ("job", "a"), ("job", "b c"), ("job", ODD), ("ready", "b c"), ("ready", ODD)
+    )
+
+    assert (
+        done == ["unreadable moved", "bad-name moved", "bad-name moved"] + ["bad-name removed"] * 2
+    )
+    odd = ODD.decode("utf-8", "surrogateescape")
+    dump = engine.dump()
+    assert dump.pop("quarantine").content == {
+        f"{START}:job:a": "unreadable no state",
+        f"{START}:job:b c": "bad-name ",
+        f"{START}:job:\xff\xfe": "bad-name ",
+        f"{START}:ready:b c": "bad-name score 4",
+        f"{START}:ready:\xff\xfe": "bad-name score 5",
+    }
+    assert dump == {
+        f"quarantine:{START}:job:a": a_hash({"task": "t"}),
+        f"quarantine:{START}:job:b c": job("ready"),
+        f"quarantine:{START}:job:{odd}": a_hash({"state": "ready"}),
+    }
+
+
+def test_a_field_that_is_none_goes_and_is_noted(engine: Engine) -> None:
+    engine.seed_ready("a", attempt="x" * 500, timeout_ms=500)
+    engine.client.hset(engine.keys.meta, mapping={"max_jobs": "many", "horizon_ms": 5})
+
+    assert twice(engine, ("job", "a"), ("meta", "max_jobs")) == ["bad-field removed"] * 2
+
+    dump = engine.dump()
+    assert dump["job:a"] == job("ready", timeout_ms=500)
+    assert dump["meta"] == a_hash({"horizon_ms": 5})
+    assert dump["quarantine"].content == {
+        f"{START}:job:a:attempt": "bad-field " + "x" * 200,
+        f"{START}:meta:max_jobs:max_jobs": "bad-field many",
+    }
+
+
+def test_workers_and_classes_that_nobody_knew_are_listed_and_leftovers_go(engine: Engine) -> None:
+    engine.seed_running("a", worker="w9")
+    engine.seed_ready("b", 1, "gpu")
+    engine.client.sadd(engine.keys.cancels("gone"), "x")
+    engine.client.hset(engine.keys.suspects, "gone", 5)
+    before = engine.dump()
+
+    done = twice(
+        engine,
+        ("zset", "running:w9"),
+        ("zset", "ready:gpu"),
+        ("set", "cancels:gone"),
+        ("suspects", "gone"),
+    )
+
+    assert done == [
+        "unknown-owner listed",
+        "unlisted listed",
+        "leftover removed",
+        "leftover removed",
+    ]
+    assert engine.changed(before) == {
+        "holders": a_set(["w9"]),
+        "classes": a_set(["gpu"]),
+        "cancels:gone": None,
+        "suspects": None,
+    }
+
+
+def test_a_job_of_an_unknown_worker_comes_back_through_the_reaper(engine: Engine) -> None:
+    engine.seed_running("a", worker="w9")
+    assert mend(engine, ("zset", "running:w9")) == ["unknown-owner listed"]
+
+    for _ in range(3):
+        engine.now += 3000
+        reaped = engine.reap()
+
+    assert reaped.jobs or engine.dump()["job:a"].content["state"] == "ready"
+    assert "running:w9" not in engine.dump()
+
+
+def test_what_is_in_the_way_comes_first_and_the_rest_waits_for_the_next_round(
+    engine: Engine,
+) -> None:
+    engine.client.set(engine.keys.ready, "oops")
+    engine.seed_job("a", "ready")
+
+    first = mend(engine, ("job", "a"), ("zset", "ready"))
+    second = mend(engine, ("job", "a"), ("zset", "ready"))
+
+    assert first == ["homeless later", "wrong-type moved"]
+    assert second == ["homeless placed ready"]
+
+
+@pytest.mark.parametrize("name", ["holders", "classes", "meta", "wake", "quarantine"])
+def test_a_broken_key_that_repair_itself_needs_does_not_stop_it(engine: Engine, name: str) -> None:
+    engine.client.set(engine.keys.prefix + name, "oops")
+    engine.seed_job("a", "ready")
+    engine.client.set(engine.keys.prefix + "mine", "stray")
+    kind = {"holders": "set", "classes": "set", "wake": "list"}.get(name, "hash")
+    places = [("job", "a"), (kind, name), ("stray", "mine")]
+
+    mend(engine, *places)
+    engine.now += 1
+    mend(engine, *places)
+
+    dump = engine.dump()
+    assert dump["ready"].content.keys() == {"a"}
+    assert dump[f"quarantine:{START}:{name}"] == a_string("oops")
+    assert dump[f"quarantine:{START}:mine"] == a_string("stray")
+    assert dump["quarantine"].type == "hash"
+
+
+def test_a_place_that_is_well_by_now_is_left_alone(engine: Engine) -> None:
+    engine.seed_ready("a")
+    engine.seed_running("b")
+    engine.seed_alive()
+    engine.seed_ended("c", "dead")
+    before = engine.dump()
+
+    done = mend(
+        engine, ("job", "a"), ("ready", "a"), ("running:w1", "b"), ("zset", "dead"), ("job", "gone")
+    )
+
+    assert done == []
+    assert engine.changed(before) == {}
+
+
+def test_the_same_place_twice_in_a_call_is_mended_once(engine: Engine) -> None:
+    engine.client.set(engine.keys.ready, "oops")
+
+    assert mend(engine, ("zset", "ready"), ("zset", "ready")) == ["wrong-type moved"]
+
+
+def test_a_name_that_is_taken_in_quarantine_waits_for_the_next_ms(engine: Engine) -> None:
+    engine.client.set(engine.keys.ready, "one")
+    mend(engine, ("zset", "ready"))
+    engine.client.set(engine.keys.ready, "two")
+
+    assert mend(engine, ("zset", "ready")) == ["wrong-type later"]
+    engine.now += 1
+    assert mend(engine, ("zset", "ready")) == ["wrong-type moved"]
+
+    dump = engine.dump()
+    assert dump[f"quarantine:{START}:ready"] == a_string("one")
+    assert dump[f"quarantine:{START + 1}:ready"] == a_string("two")
+
+
+def test_a_hundred_places_in_one_call_and_not_more(engine: Engine) -> None:
+    for number in range(120):
+        engine.seed_job(f"j{number:03}", "ready")
+
+    done = mend(engine, *(("job", f"j{number:03}") for number in range(120)))
+
+    assert len(done) == commands.REPAIRS == 100
+    assert len(engine.dump()["ready"].content) == 100
