@@ -13,8 +13,9 @@ from taskq import commands
 from taskq.audit import Audit, audit_all
 from taskq.cli.explain import advice
 from taskq.cli.screen import size, span
-from taskq.errors import StoreError, StoreUnavailable
+from taskq.errors import StoreError, StoreRefused, StoreUnavailable
 from taskq.inspect import Inspector, QueueView, unserved
+from taskq.rights import check_rights, writing
 from taskq.settings import Settings
 from taskq.store import Store
 
@@ -54,8 +55,29 @@ async def diagnose(
         checks.append(
             Check("embedded", "warn", "the embedded server is in use, fine for development", remedy)
         )
+    checks.append(await _rights(store, settings.namespace, only))
     checks += await _queues(Inspector(store, settings.namespace), only)
     return checks
+
+
+async def _rights(store: Store, namespace: str, only: Collection[str]) -> Check:
+    """May this user run everything, on every queue?"""
+    inspector = Inspector(store, namespace)
+    names = only or await inspector.queue_names() or ["default"]
+    for name in names:
+        try:
+            await check_rights(store, inspector.keys(name), *writing(store.scripts))
+        except StoreRefused as error:
+            remedy = "fine for looking; who acts as this user needs the rule"
+            return Check("rights", "warn", str(error), remedy)
+    return Check("rights", "ok", "this Redis user may run every script on every queue")
+
+
+async def audits_of(store: Store, namespace: str, only: Collection[str] = ()) -> list[Audit]:
+    """An audit of each of these queues, or of all."""
+    inspector = Inspector(store, namespace)
+    names = only or await inspector.queue_names()
+    return [await audit_all(store, inspector.keys(name)) for name in names]
 
 
 async def _server(store: Store, settings: Settings) -> list[Check]:
@@ -77,13 +99,6 @@ def _replicas(info: dict[str, str], wanted: int) -> Check:
     if online < wanted:
         return Check("replicas", "fail", text, "no enqueue returns: start replicas")
     return Check("replicas", "ok", text)
-
-
-async def audits_of(store: Store, namespace: str, only: Collection[str] = ()) -> list[Audit]:
-    """An audit of each of these queues, or of all."""
-    inspector = Inspector(store, namespace)
-    names = only or await inspector.queue_names()
-    return [await audit_all(store, inspector.keys(name)) for name in names]
 
 
 async def _ask(store: Store, *words: str) -> Any:

@@ -20,6 +20,7 @@ from taskq.errors import StoreError, StoreUnavailable
 from taskq.settings import Settings
 from taskq.store import Store
 from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
+from taskq.worker.interrupt import Interrupted
 from taskq.worker.line import Line
 from taskq.worker.recall import recall
 from taskq.worker.report import report
@@ -114,6 +115,9 @@ class Pump:
                     self._failures = 0
                 except StoreUnavailable as error:
                     await self._recover(error)
+                    continue
+                except Interrupted:
+                    log.error("an interruption came too late for its run; going on")
                     continue
                 if not busy and not self._rung:
                     await self._rest()

@@ -48,10 +48,8 @@ def claim(world: World, worker: str, keep_ms: int, limit: int, slots: dict[str, 
     refused = _may_not_claim(world, worker)
     if refused:
         return Claims(refused, world.now, world.next_due(), False, {}, [])
-    if limit == 0 and world.ready(next(iter(slots))):
-        world.wake_up(1)
     due = world.next_due()
-    jobs, more = _take(world, worker, keep_ms, limit, slots) if limit else ([], False)
+    jobs, more = _take(world, worker, keep_ms, limit, slots)
     return Claims("OK", world.now, due, more, {}, jobs)  # type: ignore[arg-type]
 
 
