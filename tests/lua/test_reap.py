@@ -292,3 +292,34 @@ def test_a_dead_job_knows_what_its_last_worker_held_when_it_was_last_heard(engin
     dump = engine.dump()
     assert dump["job:a"].content["error"].endswith("(crash 3); 812 MB at its last heartbeat")
     assert "vitals" not in dump
+
+
+def test_a_worker_whose_running_set_was_written_over_is_forgotten_all_the_same(
+    engine: Engine,
+) -> None:
+    engine.lose(WORKER)
+    engine.client.set(engine.keys.running(WORKER), "oops")
+
+    assert engine.reap().jobs == []
+    assert "holders" not in engine.dump()
+
+
+def test_a_count_of_crashes_that_is_no_number_starts_anew_and_stops_nobody(engine: Engine) -> None:
+    engine.seed_running("a", crashes="many")
+    engine.seed_running("b")
+    engine.lose(WORKER)
+
+    assert [word for _, word, _ in engine.reap().jobs] == ["READY", "READY"]
+    assert engine.dump()["job:a"].content["crashes"] == "1"
+
+
+def test_dead_jobs_beyond_the_limit_go_a_bounded_number_a_call(engine: Engine) -> None:
+    for n in range(30):
+        engine.seed_ended(f"old{n:02}", "dead", at=START - 100 + n)
+    for job_id in ("a", "b"):
+        engine.seed_running(job_id, crashes=2)
+    engine.lose(WORKER)
+
+    engine.reap(dead_max=1)
+
+    assert engine.client.zcard(engine.keys.dead) == 32 - 14
