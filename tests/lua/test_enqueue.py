@@ -324,3 +324,9 @@ def test_a_horizon_that_is_no_number_is_the_default(engine: Engine) -> None:
 
     assert engine.enqueue(new("a")).created == 1
     assert engine.dump()["ready"] == a_zset({"a": DEFAULT_RANK})
+
+
+def test_a_deadline_at_the_end_of_the_calendar_keeps_its_digits(engine: Engine) -> None:
+    engine.enqueue(new("a", deadline="253402300799999"))
+
+    assert engine.dump()["job:a"] == job("ready", deadline_ms=253402300799999)

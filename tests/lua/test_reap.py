@@ -323,3 +323,39 @@ def test_dead_jobs_beyond_the_limit_go_a_bounded_number_a_call(engine: Engine) -
     engine.reap(dead_max=1)
 
     assert engine.client.zcard(engine.keys.dead) == 32 - 14
+
+
+def test_a_second_pass_in_the_same_millisecond_is_none(engine: Engine) -> None:
+    engine.seed_running("a")
+    engine.lose(WORKER)
+    engine.client.hset(engine.keys.meta, "reaped_ms", engine.now)
+    before = engine.dump()
+
+    assert engine.raw(engine.reap_call()) == [b"OK", str(START).encode(), 1000]
+    assert engine.changed(before) == {}
+
+
+def test_a_pass_looks_at_a_hundred_workers(engine: Engine) -> None:
+    engine.client.hset(engine.keys.meta, "reaped_ms", engine.now - 1000)
+    engine.client.sadd(engine.keys.holders, *(f"w{n}" for n in range(150)))
+
+    engine.reap()
+
+    assert engine.client.hlen(engine.keys.suspects) == 100
+    engine.client.unlink(engine.keys.holders, engine.keys.suspects)
+
+
+def test_the_next_pass_is_when_the_first_suspicion_is_old_enough(engine: Engine) -> None:
+    engine.client.hset(engine.keys.meta, "reaped_ms", engine.now - 5000)
+    engine.client.sadd(engine.keys.holders, "w1")
+
+    assert engine.reap(every_ms=5000).wait_ms == 2500
+
+    engine.now += 5000
+    engine.client.hset(engine.keys.suspects, "w1", engine.now - 100)
+    assert engine.reap(every_ms=5000).wait_ms == 2400
+
+    engine.now += 1000
+    engine.client.hset(engine.keys.suspects, "w1", engine.now - 100)
+    assert engine.reap(every_ms=1000).wait_ms == 1000
+    engine.client.unlink(engine.keys.holders, engine.keys.suspects)
