@@ -159,7 +159,7 @@ def _cancel_confirmed(engine: Engine) -> Call[Any]:
 
 def _revive(engine: Engine) -> Call[Any]:
     engine.seed_ended("a", "dead", error="E")
-    engine.seed_ended("b", "cancelled")
+    engine.seed_ended("b", "cancelled", **{"class": "gpu"})
     engine.seed_job("c", "running")
     return commands.revive(engine.keys, ("a", "b", "c", "d"))
 

@@ -121,3 +121,11 @@ def test_the_policy_the_horizon_and_the_patience_of_the_queue_count(engine: Engi
     revive(engine, "b")
 
     assert engine.dump()["ready"].content == {"a": 4 * 10**13 + START + 5, "b": START + 1}
+
+
+def test_a_job_of_a_class_keeps_its_class(engine: Engine) -> None:
+    engine.seed_ended("a", "dead", **{"class": "gpu"})
+
+    revive(engine, "a")
+
+    assert engine.dump()["job:a"].content["class"] == "gpu"
