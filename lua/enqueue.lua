@@ -34,7 +34,7 @@ local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 
 max_jobs = tonumber(policy[4]) or max_jobs
 
 local waiting = redis.call('ZCARD', ready) + redis.call('ZCARD', scheduled) + redis.call('ZCARD', retry)
-local fresh, odd, seen, served, position = {}, {}, {}, { [''] = true }, 4
+local fresh, odd, seen, served, position, twin = {}, {}, {}, { [''] = true }, 4, nil
 while position <= #ARGV do
   local id, task, payload = ARGV[position], ARGV[position + 1], ARGV[position + 2]
   local known = seen[id]
@@ -52,6 +52,7 @@ while position <= #ARGV do
     end
   elseif known[1] == task and known[2] == payload then
     odd[#odd + 1], odd[#odd + 2] = id, 'DUP'
+    if not seen[id] then twin = position end
   elseif all_or_none == '1' then
     return { 'CONFLICT', id }
   else
@@ -59,7 +60,11 @@ while position <= #ARGV do
   end
   position = position + 8 + 2 * tonumber(ARGV[position + 7])
 end
-if #fresh == 0 then return { 'OK', started, 0, unpack(odd) } end
+if #fresh == 0 then
+  -- A write that changes nothing: WAIT after a repeated call must wait for what the first one wrote, on another connection.
+  if twin then redis.call('HSET', job_prefix .. ARGV[twin], 'task', ARGV[twin + 1]) end
+  return { 'OK', started, 0, unpack(odd) }
+end
 if waiting + #fresh > max_jobs then return { 'FULL', waiting, max_jobs } end
 if policy[5] then
   local until_ms, used, most = string.match(policy[5], '^(%d+) (%d+) (%d+)$')

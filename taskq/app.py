@@ -17,7 +17,7 @@ from taskq import embedded
 from taskq.address import Address, is_embedded, resolve
 from taskq.client import Client, Limits
 from taskq.client_sync import SyncClient
-from taskq.commands import NewJob
+from taskq.commands import Confirm, NewJob
 from taskq.handle import Job
 from taskq.job import JobIds, JobInfo
 from taskq.keys import check_name
@@ -357,4 +357,7 @@ def limits_of(settings: Settings) -> Limits:
         max_jobs=settings.max_jobs,
         max_payload=settings.max_payload,
         keep_ms=round(settings.result_ttl * 1000),
+        confirm=Confirm(settings.replicas, settings.replica_timeout)
+        if settings.durability == "replicated"
+        else None,
     )

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 from taskq import commands
 from taskq.codec import Codec
-from taskq.commands import BATCH, Call, Enqueued, NewJob, Outcome
+from taskq.commands import BATCH, Call, Confirm, Enqueued, NewJob, Outcome
 from taskq.errors import StoreError, StoreUnavailable, WrongState
 from taskq.job import JobInfo
 from taskq.keys import QueueKeys, SharedKeys
 from taskq.results import info_of, timed_out, value_of
+from taskq.rights import check_rights
 from taskq.store import Store
 
 #: Times a safe call is sent before a lost connection is reported.
@@ -38,6 +39,8 @@ class Limits(NamedTuple):
     max_jobs: int
     max_payload: int
     keep_ms: int
+    confirm: Confirm | None = None
+    """What replicas have to confirm before an enqueue returns; None: nothing."""
 
 
 class Client:
@@ -52,6 +55,7 @@ class Client:
         self._name = os.urandom(8).hex()
         self._queues: dict[str, QueueKeys] = {}
         self._registered: set[str] = set()
+        self._allowed: set[tuple[str, str]] = set()
         self._batches: dict[str, Batch] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sending: set[asyncio.Future[Any]] = set()
@@ -67,9 +71,16 @@ class Client:
     async def _register(self, queue: str) -> None:
         """List the queue among the known ones, once per process. Not queue state, so no script."""
         if queue not in self._registered:
+            await self._allow(queue, "enqueue")
             call = commands.plain("SADD", self._shared.queues, queue, parse=int)
             await self.store.run(call, tries=TRIES)
             self._registered.add(queue)
+
+    async def _allow(self, queue: str, script: str) -> None:
+        """Ask once whether this Redis user may run all of a script, or it could stop half-way."""
+        if (queue, script) not in self._allowed:
+            await check_rights(self.store, self.keys(queue), script)
+            self._allowed.add((queue, script))
 
     async def send(self, queue: str, job: NewJob) -> bool:
         """Enqueue one job together with all others of this turn. True: the id was known already.
@@ -93,7 +104,7 @@ class Client:
             del self._batches[queue]
         for part in _parts(batch):
             sent: asyncio.Future[Any] | None = None
-            if queue in self._registered:
+            if queue in self._registered and self._limits.confirm is None:
                 sent = self.store.post(
                     self._enqueue_call(queue, [job for job, _ in part], all_or_none=False),
                     functools.partial(_answer, part),
@@ -135,6 +146,8 @@ class Client:
 
     async def _enqueue(self, queue: str, jobs: Sequence[NewJob], *, all_or_none: bool) -> Enqueued:
         call = self._enqueue_call(queue, jobs, all_or_none=all_or_none)
+        if self._limits.confirm is not None:
+            return await self.store.run_confirmed(call, self._limits.confirm, tries=TRIES)
         return await self.store.run(call, tries=TRIES)
 
     async def send_many(self, queue: str, jobs: Sequence[NewJob]) -> set[str]:
@@ -243,11 +256,13 @@ class Client:
 
     async def cancel(self, queue: str, job_id: str) -> bool:
         """Stop a job; see Job.cancel."""
+        await self._allow(queue, "cancel")
         call = commands.cancel(self.keys(queue), job_id, keep_ms=self._limits.keep_ms)
         return await self.store.run(call, tries=TRIES)
 
     async def retry(self, queue: str, job_id: str) -> None:
         """Revive a job; see Job.retry."""
+        await self._allow(queue, "revive")
         keys = self.keys(queue)
         check_revived(keys, job_id, await self.store.run(commands.revive(keys, [job_id])))
 

@@ -65,7 +65,8 @@ SETTINGS: tuple[Setting, ...] = (
         kind="secret",
         default=None,
         aliases=("TASK_SCHEDULER_MESSAGE_BROKER", "REDIS_URL"),
-        doc="Where Redis is: `redis://`, `rediss://`, `unix://`, `host:port` or `embedded://`."
+        doc="Where Redis is: `redis://`, `rediss://`, `unix://`, `host:port`, `redis+sentinel://`,"
+        " `redis+cluster://` or `embedded://`."
         " Unset: a Redis on 127.0.0.1:6379, else the embedded server",
     ),
     Setting(name="namespace", kind="text", default="taskq", doc="First part of every key"),
@@ -235,6 +236,31 @@ SETTINGS: tuple[Setting, ...] = (
     _count("dead_max", 100_000, 1, 10**9, "Dead jobs a queue keeps", group="limits"),
     _span("connect_timeout", 5.0, 0.05, 300.0, "Longest wait for a connection", group="connection"),
     _span("socket_timeout", 5.0, 0.05, 300.0, "Longest wait for a reply", group="connection"),
+    Setting(
+        name="durability",
+        kind="choice",
+        default="local",
+        choices=("local", "replicated"),
+        group="connection",
+        doc="When an enqueue returns: once the server has the job (`local`), or once `replicas` of"
+        " its replicas have it too (`replicated`)",
+    ),
+    _count(
+        "replicas",
+        1,
+        1,
+        16,
+        "Replicas that must have a job with `durability=replicated`",
+        group="connection",
+    ),
+    _span(
+        "replica_timeout",
+        1.0,
+        0.01,
+        60.0,
+        "How long replicas have to confirm a job; at most half of `socket_timeout`",
+        group="connection",
+    ),
     Setting(
         name="tls_ca",
         kind="path",

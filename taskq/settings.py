@@ -51,6 +51,9 @@ class Settings:
     dead_max: int = 100_000
     connect_timeout: float = 5.0
     socket_timeout: float = 5.0
+    durability: str = "local"
+    replicas: int = 1
+    replica_timeout: float = 1.0
     tls_ca: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -68,6 +71,13 @@ class Settings:
             raise ConfigError(
                 f"grace={self.grace:g} is not more than heartbeat={self.heartbeat:g}:"
                 " a suspect needs the time of one beat to come back"
+            )
+
+        if self.durability == "replicated" and self.replica_timeout > self.socket_timeout / 2:
+            raise ConfigError(
+                f"replica_timeout={self.replica_timeout:g} is more than half of"
+                f" socket_timeout={self.socket_timeout:g}: a server that waits for its replicas"
+                " would pass for one that does not answer"
             )
 
     def __repr__(self) -> str:

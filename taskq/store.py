@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from taskq.address import Address
-from taskq.commands import Call, check_reply
+from taskq.commands import Call, Confirm, check_reply
+from taskq.confirmer import Confirmer
 from taskq.errors import StoreError, StoreUnavailable
 from taskq.redis_errors import DEMOTED, check_eviction, server_error, unreachable
 from taskq.scripts import ScriptSet
@@ -46,6 +47,7 @@ class Store:
         self._wire: Wire | None = None
         self._opening: asyncio.Task[Wire] | None = None
         self._waiter = self.waiter()
+        self._confirmer = Confirmer(self._open, self._reply)
         self._listener: Wire | None = None
         self._subscribing = asyncio.Lock()
         self._callbacks: dict[bytes, Callable[[bytes | None], None]] = {}
@@ -69,6 +71,11 @@ class Store:
             name=self._name,
         )
 
+    @property
+    def connected(self) -> bool:
+        """Is the shared connection open, as far as we know?"""
+        return self._wire is not None and self._wire.closed is None
+
     async def connect(self) -> Wire:
         """The shared connection, opened when needed. Callers that come at once share one
         attempt.
@@ -78,6 +85,7 @@ class Store:
             self._loop, self._wire, self._opening = loop, None, None
             self._listener = None
             self._waiter.forget()
+            self._confirmer.forget()
             self._subscribing = asyncio.Lock()
         if self._wire is not None and self._wire.closed is None:
             return self._wire
@@ -93,9 +101,9 @@ class Store:
 
     def _leave(self, reason: str) -> None:
         """Drop the connections there are; the next call opens new ones."""
-        for wire in (self._wire, self._waiter, self._listener):
-            if wire is not None:
-                wire.close(reason)
+        for one in (self._wire, self._waiter, self._confirmer, self._listener):
+            if one is not None:
+                one.close(reason)
 
     def _refusal(self, reply: ServerError) -> StoreError:
         """The error for an error reply. A server that is no primary any more is left: its name, or
@@ -132,6 +140,22 @@ class Store:
                 if wire is None or wire.closed is not None or self._loop is not _loop():
                     wire = await self.connect()
                 reply = await self._reply(wire, call)
+                if type(reply) is ServerError:
+                    raise self._refusal(reply)
+                check_reply(reply, call)
+                return call.parse(reply)
+            except StoreUnavailable:
+                if attempt == tries:
+                    raise
+            await asyncio.sleep(pause_before(attempt))
+        raise AssertionError("unreachable")
+
+    async def run_confirmed(self, call: Call[T], confirm: Confirm, *, tries: int = 1) -> T:
+        """As `run`, on a connection of its own; it has been run only once replicas have it too."""
+        for attempt in range(1, tries + 1):
+            try:
+                await self.connect()
+                reply = await self._confirmer.run(call, confirm)
                 if type(reply) is ServerError:
                     raise self._refusal(reply)
                 check_reply(reply, call)
@@ -260,6 +284,7 @@ class Store:
             self._leave("closed")
         self._wire = self._listener = None
         self._waiter.forget()
+        self._confirmer.forget()
 
 
 def _tell_all(callbacks: Mapping[bytes, Callable[[bytes | None], None]]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from taskq import commands
 from taskq.address import Address
-from taskq.commands import Call
+from taskq.commands import Call, Confirm
 from taskq.errors import StoreError, StoreUnavailable
 from taskq.redis_errors import Moved
 from taskq.scripts import ScriptSet
@@ -45,6 +45,8 @@ class ClusterSyncStore(SyncStore):
         self._lock = threading.RLock()
         self._map: SlotMap | None = None
         self._stale = False
+        self._failed: SyncStore | None = None
+        """The one that failed last: it is not the first to be asked for the map."""
         self._fresh_until = 0.0
 
     def _first_client(self) -> None:
@@ -75,6 +77,7 @@ class ClusterSyncStore(SyncStore):
     def _refresh(self) -> SlotMap:
         known = self._map.primaries() if self._map is not None else []
         random.shuffle(known)
+        known.sort(key=lambda node: self._node(node) is self._failed)
         problems: list[StoreError] = []
         ask = commands.plain("CLUSTER", "SLOTS", parse=lambda reply: reply)
         for node in dict.fromkeys([*known, *(Node(*node) for node in self.address.nodes)]):
@@ -97,7 +100,7 @@ class ClusterSyncStore(SyncStore):
         if isinstance(error, Moved) and self._map is not None:
             self._map.learn(error.slot, Node(error.host or store.address.host, error.port))
         if isinstance(error, StoreUnavailable):
-            self._stale = True
+            self._stale, self._failed = True, store
 
     def _store_for(self, key: str | None) -> SyncStore:
         slots = self._slots()
@@ -107,23 +110,22 @@ class ClusterSyncStore(SyncStore):
             raise nobody_serves(key, self.where)
         return self._node(node)
 
-    def run(self, call: Call[T], *, tries: int = 1) -> T:
-        """As SyncStore.run, on the node that owns the call's slot."""
+    def _run(self, call: Call[T], confirm: Confirm | None, tries: int) -> T:
         for attempt in range(1, tries + 1):
             try:
-                return self._run_once(call)
+                return self._run_once(call, confirm)
             except StoreUnavailable:
                 if attempt == tries:
                     raise
             time.sleep(pause_before(attempt))
         raise AssertionError("unreachable")
 
-    def _run_once(self, call: Call[T]) -> T:
+    def _run_once(self, call: Call[T], confirm: Confirm | None) -> T:
         key, sent = key_of(call), guarded(call)
         for redirect in range(1, REDIRECTS + 1):
             store = self._store_for(key)
             try:
-                return store.run(sent)
+                return store.run(sent) if confirm is None else store.run_confirmed(sent, confirm)
             except StoreUnavailable as error:
                 self._heard(error, store)
                 if not isinstance(error, Moved) or redirect == REDIRECTS:

@@ -16,6 +16,7 @@ from redis.exceptions import (
     ClusterDownError,
     MasterDownError,
     MovedError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -28,7 +29,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from taskq.address import Address
-from taskq.commands import Call, check_reply
+from taskq.commands import Call, Confirm, Word, check_reply
 from taskq.errors import StoreError, StoreUnavailable
 from taskq.redis_errors import check_eviction, check_version, server_error, unreachable
 from taskq.scripts import ScriptSet
@@ -47,6 +48,7 @@ _CODES: tuple[tuple[type[RedisError], str], ...] = (
     (TryAgainError, "TRYAGAIN"),
     (ClusterDownError, "CLUSTERDOWN"),
     (MasterDownError, "MASTERDOWN"),
+    (NoPermissionError, "NOPERM"),
 )
 
 
@@ -155,19 +157,21 @@ class SyncStore:
                 if text.startswith("Authentication required"):
                     code = "NOAUTH"
                 return server_error(text if text.startswith(code) else f"{code} {text}", where)
+        if "max number of clients" in str(error):  # an error reply, whatever class it came as
+            return server_error(str(error), self.where)
         if isinstance(error, (RedisConnectionError, RedisTimeoutError)):
             return unreachable(where, error)
         return server_error(str(error), where)
 
-    def _reply(self, call: Call[Any]) -> Any:
+    def _reply(self, call: Call[Any], confirm: Confirm | None) -> Any:
         client = self._door()
         try:
-            return self._ask(client, call)
+            return self._ask(client, call, confirm)
         except RedisError as error:
             self._troubled(client, error)
             raise
 
-    def _ask(self, client: Any, call: Call[Any]) -> Any:
+    def _ask(self, client: Any, call: Call[Any], confirm: Confirm | None) -> Any:
         if not self._checked:
             info: Any = client.execute_command("INFO", "server")
             server = "valkey" if "valkey_version" in info else "redis"
@@ -178,16 +182,36 @@ class SyncStore:
         script = self.scripts.get(call.script)
         words = (script.sha, len(call.keys), *call.keys, *call.args)
         try:
-            return client.execute_command("EVALSHA", *words)
+            return self._evaluate(client, words, confirm)
         except NoScriptError:
             client.execute_command("SCRIPT LOAD", script.source)
+            return self._evaluate(client, words, confirm)
+
+    def _evaluate(self, client: Any, words: Sequence[Word], confirm: Confirm | None) -> Any:
+        if confirm is None:
             return client.execute_command("EVALSHA", *words)
+        with client.pipeline(transaction=False) as pipeline:  # one connection for both
+            pipeline.execute_command("EVALSHA", *words)
+            pipeline.execute_command(*confirm.words)
+            reply, count = pipeline.execute(raise_on_error=False)
+        for found in (reply, count):
+            if isinstance(found, RedisError):
+                raise found
+        confirm.check(count)
+        return reply
 
     def run(self, call: Call[T], *, tries: int = 1) -> T:
         """Run one call; see Store.run."""
+        return self._run(call, None, tries)
+
+    def run_confirmed(self, call: Call[T], confirm: Confirm, *, tries: int = 1) -> T:
+        """Run one call and have replicas confirm it; see Store.run_confirmed."""
+        return self._run(call, confirm, tries)
+
+    def _run(self, call: Call[T], confirm: Confirm | None, tries: int) -> T:
         for attempt in range(1, tries + 1):
             try:
-                reply = self._reply(call)
+                reply = self._reply(call, confirm)
                 check_reply(reply, call)
                 return call.parse(reply)
             except RedisError as error:

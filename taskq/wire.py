@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -41,6 +42,10 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._outbox: list[bytes] = []
+        self._heard = 0.0
+        """Loop time at which bytes last came in: a long reply on a slow link is no silence."""
+        self._unsent = sys.maxsize
+        """Bytes that waited to be sent at the last look; as many as can be before the first."""
 
     def send(self, words: Sequence[Word]) -> asyncio.Future[Any]:
         """Send one command; the future gives its reply (a ServerError instance for an error reply).
@@ -57,6 +62,7 @@ class Wire(asyncio.Protocol):
         self._outbox.append(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
         self._pending.append((self._loop.time(), future))
         if self._timer is None:
+            self._unsent = sys.maxsize
             self._timer = self._loop.call_later(self._timeout, self._check_silence)
         return future
 
@@ -77,11 +83,18 @@ class Wire(asyncio.Protocol):
             self._fail_pending()
 
     def _check_silence(self) -> None:
-        """Replies come in order, so the oldest call tells whether the server still answers."""
+        """Replies come in order, so the oldest call tells whether the server still answers; a part
+        of a reply is an answer too.
+        """
         self._timer = None
         if not self._pending:
             return
-        left = self._pending[0][0] + self._timeout - self._loop.time()
+        since = max(self._pending[0][0], self._heard)
+        left = since + self._timeout - self._loop.time()
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if left <= 0 and 0 < unsent < self._unsent:
+            left = self._timeout  # a big payload goes out slowly, but it goes
+        self._unsent = unsent
         if left <= 0:
             self.close(f"no answer within {self._timeout:g} s")
         else:
@@ -103,6 +116,7 @@ class Wire(asyncio.Protocol):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
+        self._heard = self._loop.time()
         reader, pending = self._reader, self._pending
         try:
             reader.feed(data)

@@ -4,7 +4,7 @@ to read the reply.
 Pure: no I/O, so the async and the sync store share it. One function per script, named after it.
 """
 
-from taskq.commands.call import BATCH, Call, Word, check_reply, plain, text
+from taskq.commands.call import BATCH, Call, Confirm, Word, check_reply, plain, text
 from taskq.commands.care import (
     REPAIRS,
     Finding,
@@ -74,6 +74,7 @@ __all__ = [
     "Call",
     "ClaimedJob",
     "Claims",
+    "Confirm",
     "Enqueued",
     "Failure",
     "Finding",

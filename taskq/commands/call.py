@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from taskq.errors import ScriptBug
+from taskq.errors import ScriptBug, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -16,6 +16,27 @@ Word: TypeAlias = str | bytes | int | float
 
 #: Jobs in one script call, at most; every loop in lua/ is bounded by it.
 BATCH = 200
+
+
+class Confirm(NamedTuple):
+    """How many replicas must have a write before it counts as done, and how long they get, s."""
+
+    replicas: int
+    seconds: float
+
+    @property
+    def words(self) -> tuple[str, int, int]:
+        """The command that waits for them, on the connection that wrote."""
+        return ("WAIT", self.replicas, max(1, round(self.seconds * 1000)))
+
+    def check(self, count: object) -> None:
+        """StoreUnavailable when too few have confirmed."""
+        if not isinstance(count, int) or count < self.replicas:
+            raise StoreUnavailable(
+                f"only {count} of {self.replicas} replicas confirmed the write within"
+                f" {self.seconds:g} s: the job may exist, and sending it again with the same id"
+                " is safe"
+            )
 
 
 @dataclass(slots=True)

@@ -41,9 +41,9 @@ async def drain(pump: Pump, runner: Runner, settings: Settings, hurry: asyncio.E
             pass
     if busy():
         log.warning("giving back %d jobs that still run", len(runner.running))
-        runner.abandon_all()
+        runner.stopper.abandon_all()
         await _settle(pump, runner, LAST_MOMENT)
-        runner.release_all()
+        runner.stopper.release_all()
     await _settle(pump, runner, max(settings.socket_timeout, LAST_MOMENT))
 
 

@@ -16,11 +16,14 @@ from collections.abc import Callable, Sequence
 
 from taskq import commands
 from taskq.commands import BATCH, Claims
-from taskq.errors import LeaseLost, StoreError, StoreUnavailable
+from taskq.errors import StoreError, StoreUnavailable
 from taskq.settings import Settings
 from taskq.store import Store
 from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
+from taskq.worker.interrupt import Interrupted
 from taskq.worker.line import Line
+from taskq.worker.recall import recall
+from taskq.worker.report import report
 from taskq.worker.runner import Runner
 
 log = logging.getLogger("taskq.pump")
@@ -63,7 +66,6 @@ class Pump:
         self.classes: dict[str, set[str]] = {line.queue: set() for line in lines}
         """Capability classes beside the common one that are claimed from, by queue."""
         self._keep_ms = round(settings.result_ttl * 1000)
-        self._dead_keep_ms = round(settings.dead_ttl * 1000)
 
     def serve(self, runner: Runner) -> None:
         """Where claimed jobs go."""
@@ -114,6 +116,9 @@ class Pump:
                 except StoreUnavailable as error:
                     await self._recover(error)
                     continue
+                except Interrupted:
+                    log.error("an interruption came too late for its run; going on")
+                    continue
                 if not busy and not self._rung:
                     await self._rest()
         finally:
@@ -137,8 +142,10 @@ class Pump:
             try:
                 busy = await self._serve(line, now) or busy
                 line.refused = 0
-            except StoreUnavailable:
-                raise
+            except StoreUnavailable as error:
+                if not self._store.scattered:
+                    raise
+                self._let_rest(line, error)  # its node is away; the others' are not
             except Exception as error:  # refused, or nonsense in Redis: other queues must go on
                 self._let_rest(line, error)
         if len(lines) > 1:
@@ -150,7 +157,10 @@ class Pump:
         """Whatever one queue needs now; True when it needed something."""
         busy = False
         if line.unsure:
-            await self._ask_what_is_held(line)
+            assert self._runner is not None
+            await recall(
+                self._store, line, self._runner, lambda: self.accepting and not line.fenced
+            )
             busy = True
         if line.due_at <= now:
             await self._promote(line)
@@ -160,17 +170,23 @@ class Pump:
             await self._step(line, max(free, 0))
             busy = True
         if line.failures or line.released or line.cancelled:
-            await self._report(line)
+            await report(self._store, self._settings, line)
             busy = True
         return busy
 
     def _let_rest(self, line: Line, error: Exception) -> None:
-        """Redis refuses what this queue needs, and only a person can mend that: others go on
-        meanwhile.
+        """Redis refuses what this queue needs, and only a person can mend that, or its node of a
+        Cluster is away: others go on meanwhile.
         """
         line.refused += 1
-        log.error("queue %s: %s: %s", line.queue, type(error).__name__, error)
-        pause = min(10.0, 0.1 * 2 ** min(line.refused, 10)) * random.uniform(0.5, 1)
+        longest = 10.0
+        if isinstance(error, StoreUnavailable):
+            longest = 1.0
+            if line.refused == 1:
+                log.warning("queue %s: %s; trying on", line.queue, error)
+        else:
+            log.error("queue %s: %s: %s", line.queue, type(error).__name__, error)
+        pause = min(longest, 0.1 * 2 ** min(line.refused, 10)) * random.uniform(0.5, 1)
         loop = asyncio.get_running_loop()
         line.rests_until = loop.time() + pause
         loop.call_later(pause, self.ring)
@@ -251,84 +267,7 @@ class Pump:
         now = asyncio.get_running_loop().time()
         line.due_at = math.inf if next_due_ms < 0 else now + max(next_due_ms, 1) / 1000
 
-    async def _report(self, line: Line) -> None:
-        """Send failures, releases and confirmed cancellations."""
-        if line.failures:
-            failures = line.failures[:BATCH]
-            words = await self._store.run(
-                commands.fail(
-                    line.keys,
-                    line.worker,
-                    failures,
-                    dead_keep_ms=self._dead_keep_ms,
-                    dead_max=self._settings.dead_max,
-                    keep_ms=self._keep_ms,
-                )
-            )
-            del line.failures[: len(failures)]
-            line.hot = True
-            again = [f.after_ms for f in failures if f.after_ms is not None]
-            if again:
-                due = asyncio.get_running_loop().time() + min(again) / 1000
-                line.due_at = min(line.due_at, due)
-            for job_id, word in words.items():
-                if word == "STALE":
-                    log.warning("job %s: failed too late, another worker has it", job_id)
-        if line.released:
-            released = line.released[:BATCH]
-            await self._store.run(
-                commands.release(line.keys, line.worker, released, keep_ms=self._keep_ms)
-            )
-            del line.released[: len(released)]
-            line.hot = True
-        while line.cancelled:
-            job_id, token = line.cancelled[0]
-            try:
-                await self._store.run(
-                    commands.cancel(
-                        line.keys, job_id, keep_ms=self._keep_ms, token=token, worker=line.worker
-                    )
-                )
-            except (LeaseLost, LookupError):
-                log.info("job %s: already ended elsewhere", job_id)
-            line.cancelled.pop(0)
-            line.hot = True
-
-    # After a lost reply
-
-    async def _ask_what_is_held(self, line: Line) -> None:
-        """A reply was lost, or the heartbeat lapsed. What Redis says we hold and we do not know of,
-        we run; what we run and no longer hold belongs to another worker, and is stopped.
-        """
-        runner = self._runner
-        assert runner is not None
-        # By token: the same id may be held under a newer lease than the one that is known here.
-        mine = {
-            (run.job.id, run.job.token): run for run in runner.running.values() if run.line is line
-        }
-        known = line.unreported() | set(mine)
-        held: set[tuple[str, str]] = set()
-        seen, total = 0, 1
-        while seen < total:
-            page = await self._store.run(commands.held(line.keys, line.worker, seen))
-            total = page.total
-            if not page.ids:
-                break
-            seen += len(page.ids)
-            for job in page.jobs:
-                held.add((job.id, job.token))
-                if (job.id, job.token) in known:
-                    continue
-                if not self.accepting or line.fenced:
-                    line.released.append((job.id, job.token, ""))
-                    continue
-                log.info("job %s: adopted after a lost reply", job.id)
-                # Its deadline was checked at the claim; the claim's time will do for the run.
-                runner.start(line, job, job.number(b"started_ms") or 0)
-        for lease, run in mine.items():
-            if lease not in held and runner.runs(run):
-                runner.lose(run)
-        line.unsure = False
+    # Trouble
 
     async def _recover(self, error: StoreUnavailable) -> None:
         """Redis is away: wait a little, more each time, and go on. Jobs are not charged."""

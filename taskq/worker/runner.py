@@ -27,12 +27,11 @@ from taskq.worker.line import Line
 from taskq.worker.policy import DeadlinePassed, TaskTimeout, failure_of, retry_rule
 from taskq.worker.processes import ProcessSlots, Work
 from taskq.worker.run import Run
+from taskq.worker.stopper import Stopper
 from taskq.worker.threads import Threads
 
 log = logging.getLogger("taskq.job")
 
-#: Seconds a cancelled coroutine has to end before it is left behind.
-STUBBORN = 5.0
 #: Ten years, ms. PEXPIRE refuses far more, half-way through an ack: its neighbours would be lost.
 LONGEST_KEPT = 315_360_000_000
 EAGER = sys.version_info >= (3, 12)
@@ -69,6 +68,9 @@ class Runner:
         self._look = look
         self._report = report
         self._default_keep_ms = round(settings.result_ttl * 1000)
+        self.stopper = Stopper(
+            self.running, self.threads, fail=self.fail, over=self.over, ring=ring
+        )
 
     def start(self, line: Line, job: ClaimedJob, now_ms: int) -> None:
         """Begin a run. `now_ms` is the server's clock at the claim. Never raises."""
@@ -86,7 +88,7 @@ class Runner:
         run = Run(line, job, task, now_ms)
         old = self.running.get((line.queue, job.id))
         if old is not None:
-            self.lose(old)  # Redis has granted a new lease on it, so the old one is gone
+            self.stopper.lose(old)  # Redis has granted a new lease on it, so the old one is gone
         self.running[line.queue, job.id] = run
         try:
             run.limit_time(self._settings.timeout)
@@ -105,7 +107,7 @@ class Runner:
                 run.handle = self.threads.run(call)
                 run.handle.add_done_callback(functools.partial(self._thread_ended, run))
         except Exception as error:
-            self._fail(run, error)
+            self.fail(run, error)
 
     def _refuse(self, line: Line, job: ClaimedJob) -> None:
         """No id of ours, perhaps no text: nobody enqueued it, and a task could not print it."""
@@ -165,7 +167,7 @@ class Runner:
         except (
             BaseException
         ) as error:  # SystemExit and KeyboardInterrupt too: a task must not end the worker
-            self._fail(run, error)
+            self.fail(run, error)
         else:
             self._complete(run, value)
 
@@ -173,9 +175,9 @@ class Runner:
 
     def _thread_ended(self, run: Run, future: asyncio.Future[Any]) -> None:
         if future.cancelled():
-            self._fail(run, asyncio.CancelledError())
+            self.fail(run, asyncio.CancelledError())
         elif (error := future.exception()) is not None:
-            self._fail(run, error)
+            self.fail(run, error)
         elif isinstance(value := future.result(), types.CoroutineType):
             self._start_coroutine(run, value)
         else:
@@ -207,7 +209,7 @@ class Runner:
             packed = await slot.run(work)
         except BaseException as error:
             self._free_process(run)
-            self._fail(run, error)
+            self.fail(run, error)
         else:
             self._free_process(run)
             self._note_ack(run, packed)
@@ -218,7 +220,7 @@ class Runner:
 
     # Ends
 
-    def _over(self, run: Run) -> bool:
+    def over(self, run: Run) -> bool:
         """Take a run off the list. False when it was left behind and reported before: the job may
         be running anew by then, and that run must stay.
         """
@@ -234,13 +236,13 @@ class Runner:
         try:
             packed = self._codec.encode_value(value, limit=self._settings.max_result)
         except Exception as error:
-            self._fail(run, error)
+            self.fail(run, error)
         else:
             self._note_ack(run, packed)
 
     def _note_ack(self, run: Run, packed: bytes) -> None:
         job = run.job
-        if not self._over(run):
+        if not self.over(run):
             return
         if run.fragile:
             self._look(None)
@@ -253,8 +255,9 @@ class Runner:
         run.line.acks.append(Ack(job.id, job.token, packed, keep_ms))
         self._ring()
 
-    def _fail(self, run: Run, error: BaseException) -> None:
-        if not self._over(run):
+    def fail(self, run: Run, error: BaseException) -> None:
+        """A run ended in `error`, or because it was stopped: note what follows from that."""
+        if not self.over(run):
             return
         if run.fragile:
             self._look(None)
@@ -307,100 +310,9 @@ class Runner:
         """Is one of the runs a job whose next crash would be its last?"""
         return any(run.fragile for run in self.running.values())
 
-    # Stopping
-
-    def sweep(self) -> None:
-        """Stop the runs that take too long. Called about ten times a second."""
-        now = time.monotonic()
-        for run in [run for run in self.running.values() if run.ends_at <= now]:
-            if run.why and run.task.executor == "async":
-                self._leave_behind(run)
-            elif not run.why:
-                self._stop(run, run.bound)
-                if run.task.executor == "thread":
-                    self._leave_behind(run)
-
-    def _stop(self, run: Run, why: str) -> None:
-        run.why = why
-        run.ends_at = time.monotonic() + STUBBORN
-        if run.context is not None:
-            run.context.cancelled = True
-        if run.task.executor == "process":
-            run.slot.kill()
-        elif run.task.executor == "async" and run.handle is not None:
-            run.handle.cancel()
-
-    def _leave_behind(self, run: Run) -> None:
-        """It does not end: report it, and free its slot for others."""
-        if run.task.executor == "thread":
-            self.threads.abandon()
-            log.error("job %s (%s): its thread goes on; slot replaced", run.job.id, run.job.task)
-        else:
-            log.error("job %s (%s): does not end when cancelled", run.job.id, run.job.task)
-        self._fail(run, TaskTimeout("did not end when it was stopped"))
-
-    def cancel(self, queue: str, ids: list[str]) -> None:
-        """Stop these runs because their cancellation was asked for. Threads are told and end by
-        themselves.
-        """
-        for job_id in ids:
-            run = self.running.get((queue, job_id))
-            if run is not None and not run.why:
-                if run.task.executor == "thread":
-                    if run.context is not None:
-                        run.context.cancelled = True
-                else:
-                    self._stop(run, "cancel")
-
     def runs(self, run: Run) -> bool:
         """True while this very run goes on."""
         return self.running.get((run.line.queue, run.job.id)) is run
-
-    def lose(self, run: Run) -> None:
-        """Another worker may run this job: stop it, report nothing."""
-        if run.context is not None:
-            run.context.lease_lost = True
-        self._stop(run, "lost")
-        if run.task.executor == "thread" and self._over(run):
-            self.threads.abandon()
-            self._ring()
-
-    def fence(self, line: Line) -> int:
-        """The lease on all runs of a queue has run out unrenewed: tell them, and kill processes.
-        How many there are. From any thread: a blocked event loop must not keep them going.
-        """
-        runs = [run for run in list(self.running.values()) if run.line is line]
-        for run in runs:
-            run.why = run.why or "fenced"
-            if run.context is not None:
-                run.context.lease_lost = True
-            if run.task.executor == "process":
-                run.slot.strike()
-        return len(runs)
-
-    def stop_fenced(self, line: Line) -> None:
-        """Stop what `fence` marked, and note it as released. Threads cannot be stopped: they are
-        left behind, and see `ctx.lease_lost`.
-        """
-        for run in [run for run in self.running.values() if run.line is line]:
-            if run.why == "fenced":
-                self._stop(run, "fenced")
-                if run.task.executor == "thread":
-                    self.threads.abandon()
-                    self._fail(run, asyncio.CancelledError())
-
-    def abandon_all(self) -> None:
-        """The worker goes: stop everything and note it as released, unpunished."""
-        for run in list(self.running.values()):
-            self._stop(run, "shutdown")
-            if run.task.executor == "thread":
-                self._fail(run, asyncio.CancelledError())
-
-    def release_all(self) -> None:
-        """What did not even end when it was stopped is noted as released all the same."""
-        for run in list(self.running.values()):
-            run.why = "shutdown"
-            self._fail(run, asyncio.CancelledError())
 
     def close(self) -> None:
         """End processes and take no more runs on threads."""

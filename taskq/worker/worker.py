@@ -14,6 +14,7 @@ from taskq.app import TaskQ
 from taskq.context import Context
 from taskq.errors import ConfigError, LeaseLost, StoreError, StoreUnavailable
 from taskq.keys import QueueKeys, SharedKeys, check_name
+from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
 from taskq.task import PROCESS_CLASS
@@ -157,7 +158,7 @@ class Worker:
             self._loop.call_soon_threadsafe(functools.partial(callback, *args))
 
     def _on_cancel(self, line: Line, ids: list[str]) -> None:
-        self._on_loop(self.runner.cancel, line.queue, ids)
+        self._on_loop(self.runner.stopper.cancel, line.queue, ids)
 
     def _on_lapse(self, line: Line) -> None:
         log.warning("queue %s: beat again after a gap", line.queue)
@@ -198,6 +199,8 @@ class Worker:
         """List the queues, write their settings, bury the dead, and find classes with jobs for our
         tasks.
         """
+        for line in self.lines:
+            await check_rights(self.store, line.keys, *WORKER)  # before anything is written
         shared = SharedKeys(self.settings.namespace)
         await self.store.run(commands.trim_roster(shared), tries=3)
         for line in self.lines:
@@ -299,7 +302,7 @@ class Worker:
         while True:
             await asyncio.sleep(TICK)
             self.watchman.tick()
-            self.runner.sweep()
+            self.runner.stopper.sweep()
             if any(line.fenced for line in self.lines) and self._returning is None:
                 self._returning = loop.create_task(self._come_back())
             if self.recycling.due():
@@ -319,7 +322,7 @@ class Worker:
             self.pump.begin_anew()
 
     def _cut_off(self, line: Line) -> None:
-        self.runner.stop_fenced(line)
+        self.runner.stopper.stop_fenced(line)
         self.pump.ring()
 
     async def _come_back(self) -> None:

@@ -25,7 +25,7 @@ from tests.chaos import results
 from tests.chaos.checker import Record, Verdict, judge
 from tests.chaos.ledger import FOLDER, Event, Ledger
 from tests.chaos.look import look, unfinished
-from tests.chaos.processes import BedWorker, end_sessions, runs
+from tests.chaos.processes import BedWorker, bound, end_sessions, runs
 from tests.helpers import last, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,7 +180,7 @@ class Bed:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=preexec,
+                preexec_fn=bound(preexec),
             )
         self._started.append(popen)
         return popen
@@ -329,13 +329,17 @@ class Bed:
             logs = "\n".join(f"-- {w.name}: {w.log[-1500:]}" for w in self.workers)
             raise AssertionError(f"{error}: {', '.join(open_)}\n{logs}") from None
 
+    def judge(self) -> Verdict:
+        """The checker's verdict, whatever it found."""
+        last(2 * WATCH)  # a death just now is noted by then
+        return judge(self.ledger.events(), self.records())
+
     def verdict(self, allow: Collection[str] = ()) -> Verdict:
         """The checker's verdict; AssertionError when it found what is not in `allow`."""
-        last(2 * WATCH)  # a death just now is noted by then
-        verdict = judge(self.ledger.events(), self.records())
+        verdict = self.judge()
         problems = verdict.violations(allow)
         if problems:
-            raise AssertionError("\n".join([*problems, verdict.summary()]))
+            raise AssertionError("\n".join([*problems, verdict.figures()]))
         return verdict
 
     def record(

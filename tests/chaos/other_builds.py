@@ -22,8 +22,10 @@ def next_version(folder: Path) -> Path:
     """A copy whose every script has another SHA and does the same."""
     build = _copy(folder)
     for script in (build / "lua").glob("*.lua"):
-        with script.open("a", encoding="utf-8") as file:
-            file.write(" ")
+        lines = script.read_text(encoding="utf-8").splitlines()
+        code = next(place for place, line in enumerate(lines) if not line.startswith("--"))
+        lines.insert(code, "local version = 2")
+        script.write_text("\n".join(lines), encoding="utf-8")
     return build
 
 

@@ -240,7 +240,7 @@ async def test_a_thread_past_its_timeout_is_left_behind_and_its_slot_replaced(
 async def test_a_coroutine_that_will_not_be_cancelled_loses_its_slot_after_a_while(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskq.worker.runner.STUBBORN", 0.2)
+    monkeypatch.setattr("taskq.worker.stopper.STUBBORN", 0.2)
     app, release = make_app(concurrency=1), asyncio.Event()
 
     @app.task(timeout=0.2, retries=0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from taskq import commands
 from taskq.commands import Ack, Call, NewJob, Place
+from taskq.rights import rights
 from tests.lua.engine import DEAD_KEEP, KEEP, START, WORKER, Engine, failure
 
 Scenario = Callable[[Engine], Call[Any]]
@@ -23,7 +24,7 @@ class Case:
 
     @property
     def reads_only(self) -> bool:
-        return self.script in ("audit", "held", "stats")
+        return self.script in ("audit", "held", "rights", "stats")
 
     def __str__(self) -> str:
         return self.name
@@ -253,6 +254,10 @@ def _repair(engine: Engine) -> Call[Any]:
     return repair_call(engine, _damaged(engine))
 
 
+def _rights(engine: Engine) -> Call[Any]:
+    return rights(engine.keys, engine.scripts, ["enqueue"], "u")
+
+
 CASES = [
     Case(script=script, name=f"{script}{tail}", build=build)
     for script, tail, build in (
@@ -280,6 +285,7 @@ CASES = [
         ("resume", "", _resume),
         ("retire", "", _retire),
         ("revive", "", _revive),
+        ("rights", "", _rights),
         ("stats", "", _stats),
         ("watch", "", _watch),
     )

@@ -113,6 +113,31 @@ async def test_silence_is_noticed_and_fails_all_calls() -> None:
             await wire.send(("C",))
 
 
+async def test_a_reply_that_comes_slowly_is_no_silence() -> None:
+    async with connected(timeout=0.15) as (wire, peer):
+        call = wire.send(("A",))
+        began = asyncio.get_running_loop().time()
+        for byte in b"$8\r\nabcdefgh\r\n":
+            await peer.write(bytes([byte]))
+            await asyncio.wait([call], timeout=0.04)
+
+        assert await call == b"abcdefgh"
+        assert asyncio.get_running_loop().time() - began > 0.3
+
+
+async def test_a_call_that_is_sent_slowly_is_no_silence_and_one_that_stands_still_is() -> None:
+    async with connected(timeout=0.15) as (wire, peer):
+        call = wire.send(("A", b"x" * 4_000_000))
+        read = 0
+        while read < 3_000_000:
+            read += len(await peer.read())
+            await asyncio.wait([call], timeout=0.01)
+        assert not call.done()
+
+        with pytest.raises(StoreUnavailable, match="no answer"):
+            await call
+
+
 async def test_a_quiet_connection_without_calls_is_left_alone() -> None:
     async with connected(timeout=0.05) as (wire, peer):
         call = wire.send(("A",))

@@ -19,6 +19,7 @@ from taskq.inspect import Entry, Inspector, QueueView, WorkerView
 from taskq.keys import QueueKeys, SharedKeys
 from taskq.queue_settings import POLICIES, QueueSettings
 from taskq.rank import describe
+from taskq.rights import check_rights
 from taskq.store import Store
 
 #: What `purge` empties, and the index it is.
@@ -194,7 +195,13 @@ def pause(session: Session, queue: str) -> None:
 @click.pass_obj
 def resume(session: Session, queue: str) -> None:
     """Allow claims from a paused queue again."""
-    was = session.run(lambda store: store.run(commands.resume(_keys(session, queue)), tries=3))
+    keys = _keys(session, queue)
+
+    async def work(store: Store) -> bool:
+        await check_rights(store, keys, "resume")
+        return await store.run(commands.resume(keys), tries=3)
+
+    was = session.run(work)
     note(f"queue {queue} goes on" if was else f"queue {queue} was not paused")
 
 
@@ -228,6 +235,7 @@ def purge(session: Session, queue: str, state: str, yes: bool) -> None:
         indexes += [keys.ready_of(name).removeprefix(keys.prefix) for name in view.classes]
 
     async def work(store: Store) -> int:
+        await check_rights(store, keys, "purge")
         removed = 0
         for index in indexes:
             left = 1
@@ -270,6 +278,7 @@ def set_(
         raise click.UsageError("nothing to set: give --policy, --horizon or --max-jobs")
 
     async def work(store: Store) -> int:
+        await check_rights(store, _keys(session, queue), "configure")
         keys = await _registered(session, store, queue)
         return await store.run(commands.configure(keys, wanted), tries=3)
 
