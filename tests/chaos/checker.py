@@ -22,7 +22,7 @@ AFTER = 2.0
 #: Faults of single processes in which these cannot run, and so cannot stop what they run in time.
 UNFENCED = frozenset({"frozen", "interpreter held"})
 
-#: Nobody can kill a thread: one whose job was given back may go on until it looks at its context, s.
+#: Nobody can kill a thread: one whose job was given back goes on until it looks at its context, s.
 THREAD_LOOKS = 0.3
 
 #: What a verdict may hold beside `ok`, `recovered` and explained duplicates.

@@ -133,7 +133,7 @@ def test_jobs_of_a_lost_worker_stay_its_own_while_their_index_is_away(bench: Ben
 def test_a_guarded_script_never_begins_while_its_slot_moves(bench: Bench, case: Case) -> None:
     """Even with everything still there: a key that a script empties could not be written again."""
     call = guarded(bench.seed(case))
-    scripts = ScriptSet(replace={"now_us": _CLOCK % bench.engine._clock_key}, guarded=True)
+    scripts = ScriptSet(replace={"now_us": _CLOCK % bench.engine.clock_key}, guarded=True)
     store = SyncStore(Address(), scripts=scripts, client=bench.client)
     bench.migration.begin()
     before = bench.dump()
