@@ -205,3 +205,14 @@ def test_only_a_new_dead_job_makes_the_old_ones_go(engine: Engine) -> None:
     engine.fail(failure("a"), dead_max=1)
 
     assert engine.client.zcard(engine.keys.dead) == 3
+
+
+def test_two_dead_jobs_make_fourteen_old_ones_go_at_most(engine: Engine) -> None:
+    for n in range(30):
+        engine.seed_ended(f"old{n:02}", "dead", at=START - 100 + n)
+    for job_id in ("a", "b"):
+        engine.seed_running(job_id)
+
+    engine.fail(failure("a", after_ms=None), failure("b", after_ms=None), dead_max=1)
+
+    assert engine.client.zcard(engine.keys.dead) == 32 - 14
