@@ -19,8 +19,13 @@ ENDED = frozenset({"completed", "dead", "expired", "cancelled"})
 #: A fault may show its effect a little after it is over, s.
 AFTER = 2.0
 
+#: Longest time for which a worker may owe the report of a run that is done, s.
+UNREPORTED = 8.0
 #: Faults of single processes in which these cannot run, and so cannot stop what they run in time.
 UNFENCED = frozenset({"frozen", "interpreter held"})
+
+#: Nobody can kill a thread: one whose job was given back goes on until it looks at its context, s.
+THREAD_LOOKS = 0.3
 
 #: What a verdict may hold beside `ok`, `recovered` and explained duplicates.
 VIOLATIONS = (
@@ -61,6 +66,7 @@ class Run:
     mark: str
     began: float
     last: float
+    thread: bool = False
     ticks: bool = False
     ended: float | None = None
     how: str = ""
@@ -99,6 +105,8 @@ class Verdict:
     reasons: Counter[str] = field(default_factory=Counter)
     unfenced: int = 0
     """Runs that overlapped with one of a process that could not run: nobody can prevent that."""
+    threads: int = 0
+    """Runs that overlapped for a moment with one on a thread that had not looked yet."""
     longest_recovery: float = 0.0
     """From the last that was heard of a run whose worker died to the start of the next run, s."""
 
@@ -150,7 +158,7 @@ class Verdict:
         words += [f"unexpected {len(self.unexpected)}", f"extra runs {self.duplicates}"]
         words += [f"of jobs explained {len(self.explained)} unexplained {len(self.unexplained)}"]
         words += [f"{name} {len(getattr(self, name))}" for name in VIOLATIONS[3:]]
-        words += [f"beside a frozen run {self.unfenced}"]
+        words += [f"beside a frozen run {self.unfenced}", f"beside a thread {self.threads}"]
         return ", ".join([*words, f"longest recovery {self.longest_recovery:.2f} s"])
 
 
@@ -193,6 +201,7 @@ def runs_of(events: Iterable[Event]) -> dict[str, list[Run]]:
                 mark=event["mark"],
                 began=event["at"],
                 last=event["at"],
+                thread=event.get("thread", False),
             )
             runs[run.job, run.token, run.pid] = run
             by_job[run.job].append(run)
@@ -276,10 +285,13 @@ def explain(run: Run, following: Run, faults: Iterable[Fault]) -> str:
         return "failed"
     if run.told is not None:
         return "stopped"  # cancelled, released or fenced, and it knew
-    if run.how == "exits" or (run.died is not None and run.died <= following.began + AFTER):
+    # What was done and reported long before a death or a fault is no concern of theirs.
+    latest = run.ended + UNREPORTED if run.ended is not None else math.inf
+    died = run.died is not None and run.died <= min(following.began + AFTER, latest)
+    if run.how == "exits" or died:
         return "worker died"
     for fault in faults:
-        if fault.hits(run, following.began):
+        if fault.since <= latest and fault.hits(run, following.began):
             return fault.kind
     return ""
 
@@ -314,6 +326,9 @@ def _judge_overlaps(verdict: Verdict, job: str, runs: list[Run], faults: Collect
                 verdict.unfenced += 1
                 continue
             late = min(one.until, one.told or math.inf) - two.began
+            if one.thread and late < THREAD_LOOKS:
+                verdict.threads += 1
+                continue
             why = f"still ran on {one.worker} {late:.3f} s after it began on {two.worker}"
             _add(verdict, "overlapping", job, why)
 

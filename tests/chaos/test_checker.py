@@ -28,8 +28,11 @@ class Story:
         self.note(0, "tried", job=job, mark="m")
         return self.note(0, outcome, job=job) if outcome else self
 
-    def start(self, at: float, token: int = 1, pid: int = 10, mark: str = "m") -> Story:
-        return self.note(at, "start", token=token, pid=pid, worker=f"w{pid}", mark=mark)
+    def start(
+        self, at: float, token: int = 1, pid: int = 10, mark: str = "m", thread: bool = False
+    ) -> Story:
+        words = {"token": token, "pid": pid, "worker": f"w{pid}", "mark": mark}
+        return self.note(at, "start", **words, thread=thread)
 
     def run(self, at: float, what: str, token: int = 1, pid: int = 10, **fields: Any) -> Story:
         return self.note(at, what, token=token, pid=pid, **fields)
@@ -169,6 +172,17 @@ def test_a_declared_fault_explains_only_what_it_could_touch() -> None:
     assert verdict(since=50, until=60) == {"unexplained"}
 
 
+def test_what_was_done_long_before_a_death_or_a_fault_is_not_explained_by_it() -> None:
+    def story() -> Story:
+        began = Story().sent().start(1).end(2)
+        return began.start(30, token=2, pid=20).end(31, token=2, pid=20)
+
+    assert names(story().died(9).judge(done(2))) == set()
+    assert names(story().died(25).judge(done(2))) == {"unexplained"}
+    assert names(story().fault(8, 29).judge(done(2))) == set()
+    assert names(story().fault(25, 29).judge(done(2))) == {"unexplained"}
+
+
 def test_each_extra_run_needs_its_own_reason() -> None:
     story = twice(Story().sent().start(1).end(2, how="failed"))
     story.start(7, token=3, pid=30).end(8, token=3, pid=30)
@@ -210,6 +224,16 @@ def test_only_a_run_of_a_process_that_could_not_run_may_overlap() -> None:
         "overlapping"
     }
     assert names(story().fault(1, 5, kind="frozen").judge(done(2))) == {"overlapping"}
+
+
+def test_a_thread_may_overlap_until_it_looks_and_no_longer() -> None:
+    def story(seconds: float) -> Story:
+        began = Story().sent().start(1, thread=True).run(5 + seconds, "tick")
+        return twice(began.run(5 + seconds, "told", why="lease_lost"))
+
+    moment = story(0.1).judge(done(2))
+    assert (names(moment), moment.threads) == (set(), 1)
+    assert names(story(0.5).judge(done(2))) == {"overlapping"}
 
 
 def test_the_last_sign_of_life_counts_where_no_end_was_written() -> None:
