@@ -25,7 +25,7 @@ def test_the_holder_of_the_token_completes_the_job(engine: Engine) -> None:
 
     claims = engine.ack(Ack("a", "7", b"\x00result", KEEP))
 
-    assert claims == ("OK", START, -1, False, {}, [])
+    assert claims == ("OK", START, -1, False, {}, [], ())
     assert engine.changed(before) == {
         "job:a": job(
             "completed",

@@ -134,6 +134,37 @@ def test_a_token_that_a_failover_forgot_is_not_given_again_while_the_clock_is_be
     assert len(tokens) == 3
 
 
+def test_it_tells_the_ranks_of_the_best_jobs_it_left_behind(engine: Engine) -> None:
+    for rank in (50, 10, 30, 40, 20):
+        engine.seed_ready(f"j{rank}", 10**13 + rank)
+
+    claims = engine.claim(limit=1, look=3)
+
+    assert claims.ranks == (10**13 + 20, 10**13 + 30, 10**13 + 40)
+    assert claims.next_rank == 10**13 + 20
+    assert engine.claim(limit=1).ranks == (10**13 + 30,)
+    last = engine.claim(limit=3, look=3)
+    assert (last.ranks, last.next_rank, last.more) == ((), None, False)
+
+
+def test_the_ranks_left_behind_are_the_best_of_all_classes(engine: Engine) -> None:
+    for rank in (1, 4, 5):
+        engine.seed_ready(f"n{rank}", rank)
+        engine.seed_ready(f"g{rank}", rank + 0.5, "gpu")
+        engine.seed_ready(f"x{rank}", rank - 0.5, "full")
+
+    claims = engine.claim(limit=3, slots={"": 3, "gpu": 1, "full": 0}, look=4)
+
+    assert ids(claims.jobs) == ["n1", "g1", "n4"]
+    assert claims.ranks == (4.5, 5, 5.5)
+
+
+def test_an_entry_that_was_no_job_makes_the_worker_look_again(engine: Engine) -> None:
+    engine.client.zadd(engine.keys.ready, {"ghost": 7})
+
+    assert engine.claim().ranks == (7,)
+
+
 def test_class_sets_merge_by_rank_within_the_slots_of_each(engine: Engine) -> None:
     for n, rank in enumerate((10, 12, 14)):
         engine.seed_ready(f"n{n}", rank)
