@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3 python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants lint bench docs clean
+.PHONY: help setup demo test chaos mutants lint bench docs clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: $(STAMP) ## Run every source file of the standard library through a queue,
 
 test: $(STAMP) ## Run the tests; T="tests/unit -x" chooses
 	@$(BIN)/python -m pytest $(T)
+
+chaos: $(STAMP) ## Random faults under load, judged; SECONDS=600 SEED=7 RATE=200 choose
+	@$(BIN)/python -m tests.chaos.nemesis --seconds $(or $(SECONDS),120) --rate $(or $(RATE),200) $(addprefix --seed ,$(SEED))
 
 mutants: $(STAMP) ## Break every guard of lua/, one at a time, and see a test fail; SCRIPT=ack chooses
 	@$(BIN)/python -m tests.mutation.run $(addprefix --script ,$(SCRIPT)) $(M)

@@ -14,6 +14,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 from _protocol import protocol_page  # noqa: E402
+from _reliability import reliability_page  # noqa: E402
 
 from taskq.setting import SETTINGS, Setting  # noqa: E402
 
@@ -98,6 +99,7 @@ def range_text(setting: Setting) -> str:
 #: page -> what makes its text
 PAGES: dict[str, Callable[[], str]] = {
     "protocol.md": protocol_page,
+    "reliability.md": reliability_page,
     "settings.md": settings_page,
 }
 

@@ -44,11 +44,7 @@ for i = 9, #KEYS do
   ready_keys[i - 8] = KEYS[i]
   limits[i - 8] = tonumber(ARGV[i - 4])
 end
-if limit == 0 then
-  -- A worker that was woken but is full by now passes the news on.
-  if redis.call('ZCARD', KEYS[9]) > 0 then wake_up(wake, 1) end
-  return { 'OK', text(now), due, '' }
-end
+-- With no free slot this only looks: a worker that was woken but is full by now passes the news on.
 local picked = pick(ready_keys, limits, limit, job_prefix, us, tonumber(ARGV[#KEYS - 3] or 1))
 local jobs = take(picked, ready_keys, job_prefix, worker, running, stats, done, us, keep_ms)
 if picked.pass_on then wake_up(wake, 1) end

@@ -19,7 +19,7 @@ local jobs = {}
 local ids = redis.call('ZRANGE', running, start, start + limit - 1)
 for _, id in ipairs(ids) do
   local fields = redis.pcall('HGETALL', job_prefix .. id)
-  if fields.err and not string.find(tostring(fields.err), 'WRONGTYPE', 1, true) then
+  if fields.err and not string.find(tostring(fields.err), 'WRONGTYPE') then
     fields = redis.call('HGETALL', job_prefix .. id) -- moved, or forbidden: "not held" would be wrong
   end
   local owner = nil

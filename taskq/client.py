@@ -21,6 +21,7 @@ from taskq.keys import QueueKeys, SharedKeys
 from taskq.partition import queue_of
 from taskq.queue_settings import share_of
 from taskq.results import info_of, timed_out, value_of
+from taskq.rights import check_rights
 from taskq.store import Store
 
 #: Times a safe call is sent before a lost connection is reported.
@@ -64,6 +65,7 @@ class Client:
         self._name = os.urandom(8).hex()
         self._queues: dict[str, QueueKeys] = {}
         self._registered: set[str] = set()
+        self._allowed: set[tuple[str, str]] = set()
         self._batches: dict[str, Batch] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sending: set[asyncio.Future[Any]] = set()
@@ -79,9 +81,16 @@ class Client:
     async def _register(self, queue: str) -> None:
         """List the queue among the known ones, once per process. Not queue state, so no script."""
         if queue not in self._registered:
+            await self._allow(queue, "enqueue")
             call = commands.plain("SADD", self._shared.queues, queue, parse=int)
             await self.store.run(call, tries=TRIES)
             self._registered.add(queue)
+
+    async def _allow(self, queue: str, script: str) -> None:
+        """Ask once whether this Redis user may run all of a script, or it could stop half-way."""
+        if (queue, script) not in self._allowed:
+            await check_rights(self.store, self.keys(queue), script)
+            self._allowed.add((queue, script))
 
     async def send(self, queue: str, job: NewJob) -> bool:
         """Enqueue one job together with all others of this turn. True: the id was known already.
@@ -273,11 +282,13 @@ class Client:
 
     async def cancel(self, queue: str, job_id: str) -> bool:
         """Stop a job; see Job.cancel."""
+        await self._allow(queue, "cancel")
         call = commands.cancel(self.keys(queue), job_id, keep_ms=self._limits.keep_ms)
         return await self.store.run(call, tries=TRIES)
 
     async def retry(self, queue: str, job_id: str) -> None:
         """Revive a job; see Job.retry."""
+        await self._allow(queue, "revive")
         keys = self.keys(queue)
         check_revived(keys, job_id, await self.store.run(commands.revive(keys, [job_id])))
 

@@ -16,6 +16,7 @@ from taskq.errors import StoreUnavailable
 from taskq.job import JobInfo
 from taskq.keys import QueueKeys, SharedKeys
 from taskq.results import info_of, timed_out, value_of
+from taskq.rights import check_rights_sync
 from taskq.store_sync import SyncStore
 
 
@@ -30,6 +31,7 @@ class SyncClient:
         self._limits = limits
         self._queues: dict[str, QueueKeys] = {}
         self._registered: set[str] = set()
+        self._allowed: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def keys(self, queue: str) -> QueueKeys:
@@ -42,9 +44,16 @@ class SyncClient:
 
     def _register(self, queue: str) -> None:
         if queue not in self._registered:
+            self._allow(queue, "enqueue")
             call = commands.plain("SADD", self._shared.queues, queue, parse=int)
             self.store.run(call, tries=TRIES)
             self._registered.add(queue)
+
+    def _allow(self, queue: str, script: str) -> None:
+        """As Client._allow."""
+        if (queue, script) not in self._allowed:
+            check_rights_sync(self.store, self.keys(queue), script)
+            self._allowed.add((queue, script))
 
     def send_many(self, queue: str, jobs: Sequence[NewJob]) -> set[str]:
         """Enqueue jobs of one queue, 200 a call, each call all or none; the ids that were known
@@ -124,11 +133,13 @@ class SyncClient:
 
     def cancel(self, queue: str, job_id: str) -> bool:
         """Stop a job; see Job.cancel."""
+        self._allow(queue, "cancel")
         call = commands.cancel(self.keys(queue), job_id, keep_ms=self._limits.keep_ms)
         return self.store.run(call, tries=TRIES)
 
     def retry(self, queue: str, job_id: str) -> None:
         """Revive a job; see Job.retry."""
+        self._allow(queue, "revive")
         keys = self.keys(queue)
         check_revived(keys, job_id, self.store.run(commands.revive(keys, [job_id])))
 

@@ -39,6 +39,7 @@ TYPES = {
     "quarantine": "hash",
 }
 JOB = b"job:"
+READY_OF_CLASS = "ready:"
 #: Whatever was set aside; any type.
 QUARANTINED = b"quarantine:"
 _MINUTE = re.compile(rb"stats:\d{1,12}")

@@ -97,7 +97,7 @@ def server_error(message: str, where: str) -> StoreError:
     if code in REFUSED:
         return StoreRefused(f"Redis at {where} refused: {line} ({REFUSED[code]})")
     if "user_script" in message or "script" in rest:
-        if "can't run this command" in message or "no permissions" in message.lower():
+        if "user executing the script can't" in message or "no permissions" in message.lower():
             return StoreRefused(f"Redis at {where} refused: {line} ({REFUSED['NOPERM']})")
         return ScriptBug(f"a script failed on Redis at {where}: {line}; please report this")
     if "max number of clients" in message:

@@ -22,6 +22,8 @@ REDIRECTS = 4
 ASK_SECONDS = 1.0
 #: The map is asked for at most once in so long, jittered, s.
 REFRESH_EVERY = 0.2
+#: A call that failed after so long was not refused but met silence, s.
+SILENCE = 0.3
 #: Plain commands without a key: any node will do.
 KEYLESS = frozenset({"PING", "INFO", "TIME", "SCRIPT", "CONFIG", "ROLE", "ACL", "DBSIZE"})
 

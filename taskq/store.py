@@ -71,6 +71,11 @@ class Store:
             name=self._name,
         )
 
+    @property
+    def connected(self) -> bool:
+        """Is the shared connection open, as far as we know?"""
+        return self._wire is not None and self._wire.closed is None
+
     async def connect(self) -> Wire:
         """The shared connection, opened when needed. Callers that come at once share one
         attempt.

@@ -16,12 +16,13 @@ from taskq import commands
 from taskq.address import Address
 from taskq.commands import Call, Confirm
 from taskq.errors import StoreError, StoreUnavailable
-from taskq.redis_errors import Moved, server_error
+from taskq.redis_errors import Moved, unreachable
 from taskq.scripts import ScriptSet
 from taskq.slots import (
     ASK_SECONDS,
     REDIRECTS,
     REFRESH_EVERY,
+    SILENCE,
     Node,
     SlotMap,
     guarded,
@@ -32,8 +33,8 @@ from taskq.slots import (
 )
 from taskq.store import Store
 from taskq.tries import pause_before
-from taskq.waiter import Waiter
-from taskq.wire import ServerError, Wire
+from taskq.wake_waits import WakeWaits
+from taskq.wire import Wire
 
 T = TypeVar("T")
 
@@ -49,12 +50,12 @@ class ClusterStore(Store):
         self._nodes: dict[Node, Store] = {}
         self._map: SlotMap | None = None
         self._stale = False
+        self._failed: Store | None = None
+        """The one that failed last: it is not the first to be asked for the map."""
         self._fresh_until = 0.0
         self._refreshing: asyncio.Task[SlotMap] | None = None
-        self._waits: dict[str, asyncio.Task[bool]] = {}
-        self._waiters: dict[str, Waiter] = {}
-        self._heeding = False
-        self._giving: set[asyncio.Task[int]] = set()
+        self._probes: dict[Store, asyncio.Task[None]] = {}
+        self._waits = WakeWaits(self._store_for, self._heard, self._give_back)
 
     def _node(self, node: Node) -> Store:
         found = self._nodes.get(node)
@@ -66,19 +67,25 @@ class ClusterStore(Store):
     # The map of slots
 
     async def _slots(self) -> SlotMap:
-        """The map; asked for again when it is known to be wrong, but not in every call."""
+        """The map. One that is known to be wrong is asked for anew, but nobody waits for that."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._refreshing = loop, None
-            self._waits, self._waiters, self._giving = {}, {}, set()
+            self._waits.forget()
+            self._probes = {}
             self._fresh_until = 0.0
-        found = self._map
-        if found is not None and not (self._stale and loop.time() >= self._fresh_until):
-            return found
-        if self._refreshing is None:
-            self._refreshing = loop.create_task(self._refresh())
-            self._refreshing.add_done_callback(self._refreshed)
+        if self._stale or self._map is None:
+            self._begin_refresh()
+        if self._map is not None:
+            return self._map
+        assert self._refreshing is not None
         return await asyncio.shield(self._refreshing)
+
+    def _begin_refresh(self) -> None:
+        known = self._map is not None
+        if self._refreshing is None and not (known and _now() < self._fresh_until):
+            self._refreshing = asyncio.ensure_future(self._refresh())
+            self._refreshing.add_done_callback(self._refreshed)
 
     def _refreshed(self, task: asyncio.Task[SlotMap]) -> None:
         self._refreshing = None
@@ -87,14 +94,15 @@ class ClusterStore(Store):
         if task.cancelled() or task.exception() is not None:
             return
         self._map, self._stale = task.result(), False
-        for key, waiter in self._waiters.items():
+        for key, where in self._waits.places():
             node = self._map.owner(slot_of(key))
-            if node is not None and waiter.where != self._node(node).where:
-                waiter.close("the slot has moved")
+            if node is not None and where != self._node(node).where:
+                self._waits.leave(key)
 
     async def _refresh(self) -> SlotMap:
         known = self._map.primaries() if self._map is not None else []
         random.shuffle(known)
+        known.sort(key=lambda node: self._node(node) is self._failed)
         candidates = dict.fromkeys([*known, *(Node(*node) for node in self.address.nodes)])
         problems: list[StoreError] = []
         ask = commands.plain("CLUSTER", "SLOTS", parse=lambda reply: reply)
@@ -117,7 +125,8 @@ class ClusterStore(Store):
         if isinstance(error, Moved) and self._map is not None:
             self._map.learn(error.slot, Node(error.host or store.address.host, error.port))
         if isinstance(error, StoreUnavailable):
-            self._stale = True
+            self._stale, self._failed = True, store
+            self._begin_refresh()
 
     async def _store_for(self, key: str | None) -> Store:
         slots = await self._slots()
@@ -163,17 +172,44 @@ class ClusterStore(Store):
         key, sent = key_of(call), guarded(call)
         for redirect in range(1, REDIRECTS + 1):
             store = await self._store_for(key)
+            if store in self._probes:
+                self._stale = True
+                raise unreachable(store.where, "it fell silent, and is being tried")
+            began = _now()
             try:
                 if confirm is not None:
                     return await store.run_confirmed(sent, confirm)
                 return await store.run(sent)
             except StoreUnavailable as error:
                 self._heard(error, store)
+                if not store.connected and _now() - began > SILENCE:
+                    self._probe(store)
                 if not isinstance(error, Moved) or redirect == REDIRECTS:
                     raise
                 # The told node first: whom we would ask for the map may not know of it yet.
                 self._fresh_until = max(self._fresh_until, _now() + REFRESH_EVERY / 2)
         raise AssertionError("unreachable")
+
+    def _probe(self, store: Store) -> None:
+        """A node that answers nothing would hold up whoever also has work for others: until it can
+        be connected to, or has lost its slots, calls for it fail at once.
+        """
+        if store not in self._probes:
+            self._probes[store] = asyncio.ensure_future(self._until_back(store))
+
+    async def _until_back(self, store: Store) -> None:
+        try:
+            while store.address in [one.address for one in await self.each()]:
+                try:
+                    await store.connect()
+                    return
+                except StoreError:
+                    self._stale = True
+                    await asyncio.sleep(random.uniform(0.5, 1.5) * REFRESH_EVERY)
+        except StoreError:
+            pass  # no node tells the map: the next call will find out why
+        finally:
+            self._probes.pop(store, None)
 
     def post(
         self, call: Call[T], answered: Callable[[T], None], failed: Callable[[Exception], None]
@@ -185,6 +221,8 @@ class ClusterStore(Store):
         if node is None:
             return None
         store = self._node(node)
+        if store in self._probes:
+            return None
 
         def refused(error: Exception) -> None:
             self._heard(error, store)
@@ -204,82 +242,13 @@ class ClusterStore(Store):
     # Waiting
 
     async def wait_for_wake(self, keys: Sequence[str], seconds: float) -> str | None:
-        """As Store.wait_for_wake: one blocking wait for each list, as they are in several slots.
-
-        What still waits when one has been woken goes on waiting, so that no token is lost and
-        nothing is opened anew. A token that comes while nobody listens goes back to its list.
-        """
-        end = _now() + seconds
+        """As Store.wait_for_wake, for lists on several nodes; see WakeWaits."""
         await self._slots()
-        self._heeding = True
-        try:
-            while True:
-                left = max(end - _now(), 0.0)
-                for key in keys:
-                    if key not in self._waits:
-                        self._begin_wait(key, left)
-                done, _ = await asyncio.wait(
-                    [self._waits[key] for key in keys], return_when=asyncio.FIRST_COMPLETED
-                )
-                ended = {key: self._waits.pop(key) for key in keys if self._waits[key] in done}
-                woken = [key for key, task in ended.items() if not _failed(task) and task.result()]
-                for key in woken[1:]:
-                    self._give_back(key)
-                if woken:
-                    return woken[0]
-                for task in ended.values():
-                    task.result()  # raises what went wrong
-                if _now() >= end:
-                    return None
-        except asyncio.CancelledError:
-            self._stop_waiting()
-            raise
-        finally:
-            self._heeding = False
+        return await self._waits.wait(keys, seconds)
 
-    def _begin_wait(self, key: str, seconds: float) -> None:
-        task = asyncio.ensure_future(self._wait(key, seconds))
-        self._waits[key] = task
-        task.add_done_callback(lambda task: self._unheeded(key, task))
-
-    async def _wait(self, key: str, seconds: float) -> bool:
-        store = await self._store_for(key)
-        waiter = self._waiters.get(key)
-        if waiter is None or waiter.where != store.where:
-            if waiter is not None:
-                waiter.close("the slot has moved")
-            waiter = self._waiters[key] = store.waiter()
-        try:
-            reply = await waiter.wait([key], seconds)
-            if type(reply) is ServerError:
-                raise server_error(str(reply), store.where)
-        except StoreUnavailable as error:
-            self._heard(error, store)
-            raise
-        return reply is not None
-
-    def _unheeded(self, key: str, task: asyncio.Task[bool]) -> None:
-        if self._heeding or self._waits.get(key) is not task:
-            return
-        del self._waits[key]
-        if not _failed(task) and task.result():
-            self._give_back(key)
-
-    def _give_back(self, key: str) -> None:
+    async def _give_back(self, key: str) -> None:
         """Another worker, or the next wait, takes the token. No queue state: a token is a hint."""
-        call = commands.plain("RPUSH", key, "1", parse=int)
-        task = asyncio.ensure_future(self.run(call, tries=3))
-        self._giving.add(task)
-        task.add_done_callback(self._given)
-
-    def _given(self, task: asyncio.Task[int]) -> None:
-        self._giving.discard(task)
-        _failed(task)  # then a hint is lost: workers look at their queues now and then anyway
-
-    def _stop_waiting(self) -> None:
-        for task in self._waits.values():
-            task.cancel()
-        self._waits.clear()
+        await self.run(commands.plain("RPUSH", key, "1", parse=int), tries=3)
 
     # Hearing of ended jobs. PUBLISH reaches every node, so a subscription outlives a moved slot.
 
@@ -299,18 +268,14 @@ class ClusterStore(Store):
     async def close(self) -> None:
         """Close all connections. Using the store again opens new ones."""
         if self._loop is asyncio.get_running_loop():
-            self._stop_waiting()
+            self._waits.stop()
+            for probe in self._probes.values():
+                probe.cancel()
             if self._refreshing is not None:
                 self._refreshing.cancel()
-            for waiter in self._waiters.values():
-                waiter.close("closed")
-        self._waits, self._waiters = {}, {}
+        self._waits.forget()
         for store in self._nodes.values():
             await store.close()
-
-
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.cancelled() or task.exception() is not None
 
 
 def _now() -> float:

@@ -45,6 +45,8 @@ class ClusterSyncStore(SyncStore):
         self._lock = threading.RLock()
         self._map: SlotMap | None = None
         self._stale = False
+        self._failed: SyncStore | None = None
+        """The one that failed last: it is not the first to be asked for the map."""
         self._fresh_until = 0.0
 
     def _first_client(self) -> None:
@@ -75,6 +77,7 @@ class ClusterSyncStore(SyncStore):
     def _refresh(self) -> SlotMap:
         known = self._map.primaries() if self._map is not None else []
         random.shuffle(known)
+        known.sort(key=lambda node: self._node(node) is self._failed)
         problems: list[StoreError] = []
         ask = commands.plain("CLUSTER", "SLOTS", parse=lambda reply: reply)
         for node in dict.fromkeys([*known, *(Node(*node) for node in self.address.nodes)]):
@@ -97,7 +100,7 @@ class ClusterSyncStore(SyncStore):
         if isinstance(error, Moved) and self._map is not None:
             self._map.learn(error.slot, Node(error.host or store.address.host, error.port))
         if isinstance(error, StoreUnavailable):
-            self._stale = True
+            self._stale, self._failed = True, store
 
     def _store_for(self, key: str | None) -> SyncStore:
         slots = self._slots()

@@ -16,6 +16,7 @@ from redis.exceptions import (
     ClusterDownError,
     MasterDownError,
     MovedError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -47,6 +48,7 @@ _CODES: tuple[tuple[type[RedisError], str], ...] = (
     (TryAgainError, "TRYAGAIN"),
     (ClusterDownError, "CLUSTERDOWN"),
     (MasterDownError, "MASTERDOWN"),
+    (NoPermissionError, "NOPERM"),
 )
 
 

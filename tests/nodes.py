@@ -75,6 +75,7 @@ class Node:
         words |= {"bind": HOST} if sentinel else _SETTINGS
         words |= {name.replace("_", "-"): value for name, value in settings.items()}
         self.settings = words
+        self.password = words.get("requirepass")
         # Sentinels and cluster nodes write their state into files, so a restart remembers.
         self._config.write_text("".join(f"{n} {v or chr(34) * 2}\n" for n, v in words.items()))
         self._process: subprocess.Popen[bytes] | None = None
@@ -156,7 +157,8 @@ class Node:
 
     def client(self, **words: Any) -> redis.Redis:
         """A plain client that never waits long and repeats nothing. The caller closes it."""
-        quick = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0, **words}
+        bounds = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}
+        quick = {**bounds, "password": self.password, **words}
         return redis.Redis(host=HOST, port=self.port, retry=Retry(NoBackoff(), 0), **quick)
 
     def ask(self, *words: str | int | bytes, **options: Any) -> Any:

@@ -131,21 +131,28 @@ def sentinel_group(
     sentinels: int = 3,
     *,
     down_after_ms: int = 1000,
-    sentinel_lines: Sequence[str] = (),
+    sentinel_password: str = "",
     **settings: str,
 ) -> Iterator[SentinelGroup]:
-    """A Sentinel group with quorum 2; `sentinel_lines` go into the sentinels' configuration."""
+    """A Sentinel group with quorum 2. With `requirepass` among the settings the sentinels use it
+    too; `sentinel_password` is the one they themselves ask for.
+    """
+    lines = []
+    if "requirepass" in settings:
+        settings = {"masterauth": settings["requirepass"], **settings}
+        lines.append(f"sentinel auth-pass {SERVICE} {settings['requirepass']}")
     with folder_of_nodes() as (folder, nodes):
         group = _replicated(kind, folder, nodes, replicas, settings)
         watchers = []
         for _ in range(sentinels):
-            node = Node(kind, folder, sentinel=True)
+            secret = {"requirepass": sentinel_password} if sentinel_password else {}
+            node = Node(kind, folder, sentinel=True, **secret)
             node.configure(
                 f"sentinel monitor {SERVICE} {HOST} {group.primary.port} {min(2, sentinels)}",
                 f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
-                f"sentinel failover-timeout {SERVICE} 3000",
+                f"sentinel failover-timeout {SERVICE} 1000",
                 f"sentinel parallel-syncs {SERVICE} 2",
-                *sentinel_lines,
+                *lines,
             )
             nodes.append(node)
             watchers.append(node)
@@ -277,14 +284,15 @@ def _ranges(node: Node) -> list[Any]:
 def cluster(
     kind: str = "redis",
     primaries: int = 3,
-    replicas: int = 0,
+    replicas: int | Sequence[int] = 0,
     *,
     node_timeout_ms: int = 1500,
     **settings: str,
 ) -> Iterator[Cluster]:
-    """A Cluster with its slots spread evenly; `replicas` in all, one for each of the first
-    primaries.
+    """A Cluster with its slots spread evenly. `replicas`: how many of the first primaries have one,
+    or the number of the primary of each: (0, 0) gives two to the first.
     """
+    followed = tuple(range(replicas)) if isinstance(replicas, int) else tuple(replicas)
     words = {
         "cluster_enabled": "yes",
         "cluster_config_file": "nodes.conf",
@@ -293,18 +301,18 @@ def cluster(
         "cluster_migration_barrier": "99",
     }
     with folder_of_nodes() as (folder, nodes):
-        for _ in range(primaries + replicas):
+        for _ in range(primaries + len(followed)):
             node = Node(kind, folder, cluster_port=str(free_port()), **words, **settings)
             nodes.append(node)
             node.launch()
         for node in nodes:
             node.wait()
         group = Cluster(nodes, primaries)
-        _join(group)
+        _join(group, followed)
         yield group
 
 
-def _join(group: Cluster) -> None:
+def _join(group: Cluster, followed: Sequence[int]) -> None:
     first, *rest = group.nodes
     share = SLOTS // len(group.primaries)
     for number, node in enumerate(group.nodes):
@@ -316,7 +324,7 @@ def _join(group: Cluster) -> None:
         node.ask("CLUSTER", "MEET", HOST, first.port, first.settings["cluster-port"])
 
     wait_until(lambda: all(_known(node) == len(group.nodes) for node in group.nodes), 20)
-    for number, node in enumerate(group.replicas):
+    for number, node in zip(followed, group.replicas, strict=True):
         node.ask("CLUSTER", "REPLICATE", group.ids[group.primaries[number].port])
     group.wait_until_settled()
     for node in group.replicas:

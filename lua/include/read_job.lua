@@ -2,7 +2,7 @@
 local function read_job(key, ...)
   local values = redis.pcall('HMGET', key, ...)
   if values.err then
-    if string.find(tostring(values.err), 'WRONGTYPE', 1, true) then return nil end
+    if string.find(tostring(values.err), 'WRONGTYPE') then return nil end
     values = redis.call('HMGET', key, ...) -- not missing but moved, or forbidden: the script stops here, before any write
   end
   if not values[1] then return nil end

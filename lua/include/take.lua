@@ -44,29 +44,28 @@ local function pick(ready_keys, limits, limit, job_prefix, us, look)
     end
     gone[#gone + 1] = id
     local fields = redis.pcall('HGETALL', job_prefix .. id)
-    if fields.err and not string.find(tostring(fields.err), 'WRONGTYPE', 1, true) then
+    if fields.err and not string.find(tostring(fields.err), 'WRONGTYPE') then
       redis.call('HGETALL', job_prefix .. id) -- moved, or forbidden: stop here, before any write
-    elseif not fields.err then
-      local state, deadline, on_miss, token, waiters = nil, nil, nil, 0, nil
-      for i = 1, #fields, 2 do
-        local name = fields[i]
-        if name == 'state' then state = fields[i + 1]
-        elseif name == 'deadline_ms' then deadline = tonumber(fields[i + 1])
-        elseif name == 'on_miss' then on_miss = fields[i + 1]
-        elseif name == 'token' then token = tonumber(fields[i + 1]) or 0
-        elseif name == 'waiters' then waiters = fields[i + 1] end
-      end
-      if state ~= 'ready' then
-        -- Listed here, but its home is elsewhere (or it has no hash): only the entry goes. Its slot is left: look again.
-        if #left == 0 then left[1] = candidate[2] end
-      elseif deadline and deadline <= now and on_miss ~= 'run' then
-        missed[#missed + 1] = { id, waiters }
-        if #left == 0 then left[1] = candidate[2] end
-      else
-        -- With the clock behind, not just one more: a failover may have forgotten the claim that was given that one.
-        if token < us then token = us else token = token + 1 + us % 1000000 end
-        jobs[#jobs + 1] = { id, string.format('%.0f', token), candidate[2], fields }
-      end
+    end
+    local state, deadline, on_miss, token, waiters = nil, nil, nil, 0, nil
+    for i = 1, #fields, 2 do
+      local name = fields[i]
+      if name == 'state' then state = fields[i + 1]
+      elseif name == 'deadline_ms' then deadline = tonumber(fields[i + 1])
+      elseif name == 'on_miss' then on_miss = fields[i + 1]
+      elseif name == 'token' then token = tonumber(fields[i + 1]) or 0
+      elseif name == 'waiters' then waiters = fields[i + 1] end
+    end
+    if state ~= 'ready' then
+      -- Listed here, but its home is elsewhere (or it has none, or no hash): only the entry goes. Its slot is left: look again.
+      if #left == 0 then left[1] = candidate[2] end
+    elseif deadline and deadline <= now and on_miss ~= 'run' then
+      missed[#missed + 1] = { id, waiters }
+      if #left == 0 then left[1] = candidate[2] end
+    else
+      -- With the clock behind, not just one more: a failover may have forgotten the claim that was given that one.
+      if token < us then token = us else token = token + 1 + us % 1000000 end
+      jobs[#jobs + 1] = { id, string.format('%.0f', token), candidate[2], fields }
     end
   end
 

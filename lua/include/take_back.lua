@@ -7,7 +7,7 @@ local function look_lost(moves, limit, worker, running, how, job_prefix, ready, 
   local held = redis.pcall('ZRANGE', running, 0, limit - #moves)
   if held.err then
     -- Moved, or forbidden: stop before any write. Written over: the other workers' jobs must not wait for that.
-    if not string.find(tostring(held.err), 'WRONGTYPE', 1, true) then redis.call('ZCARD', running) end
+    if not string.find(tostring(held.err), 'WRONGTYPE') then redis.call('ZCARD', running) end
     return true
   end
   for i, id in ipairs(held) do

@@ -13,9 +13,10 @@ from taskq import commands
 from taskq.audit import Audit, audit_all
 from taskq.cli.explain import advice
 from taskq.cli.screen import size, span
-from taskq.errors import StoreError, StoreUnavailable
+from taskq.errors import StoreError, StoreRefused, StoreUnavailable
 from taskq.inspect import Inspector, QueueView, WorkerView, unserved
 from taskq.partitioned import counts_served, left_apart
+from taskq.rights import check_rights, writing
 from taskq.settings import Settings
 from taskq.store import Store
 
@@ -43,18 +44,34 @@ async def diagnose(
     """
     await store.connect()
     checks = [Check("reach", "ok", f"Redis answers at {where}")]
-    checks.append(await _latency(store))
-    info = await _info(store)
-    checks += [_version(info), _policy(info), _persistence(info), _memory(info)]
-    checks.append(await _clock(store))
-    checks.append(await _scripts(store))
+    servers = await store.each()
+    for server in servers:
+        found = await _server(server, settings)
+        if len(servers) > 1:
+            name = f"{server.address.host}:{server.address.port}"
+            found = [check._replace(text=f"{name}: {check.text}") for check in found]
+        checks += found
     if source == "embedded":
         remedy = "for production set TASKQ_REDIS_URL and TASKQ_ENV=production"
         checks.append(
             Check("embedded", "warn", "the embedded server is in use, fine for development", remedy)
         )
+    checks.append(await _rights(store, settings.namespace, only))
     checks += await _queues(Inspector(store, settings.namespace), only)
     return checks
+
+
+async def _rights(store: Store, namespace: str, only: Collection[str]) -> Check:
+    """May this user run everything, on every queue?"""
+    inspector = Inspector(store, namespace)
+    names = only or await inspector.queue_names() or ["default"]
+    for name in names:
+        try:
+            await check_rights(store, inspector.keys(name), *writing(store.scripts))
+        except StoreRefused as error:
+            remedy = "fine for looking; who acts as this user needs the rule"
+            return Check("rights", "warn", str(error), remedy)
+    return Check("rights", "ok", "this Redis user may run every script on every queue")
 
 
 async def audits_of(store: Store, namespace: str, only: Collection[str] = ()) -> list[Audit]:
@@ -62,6 +79,27 @@ async def audits_of(store: Store, namespace: str, only: Collection[str] = ()) ->
     inspector = Inspector(store, namespace)
     names = only or await inspector.queue_names()
     return [await audit_all(store, inspector.keys(name)) for name in names]
+
+
+async def _server(store: Store, settings: Settings) -> list[Check]:
+    """What one server says of itself."""
+    checks = [await _latency(store)]
+    info = await _info(store)
+    checks += [_version(info), _policy(info), _persistence(info), _memory(info)]
+    if settings.durability == "replicated":
+        checks.append(_replicas(info, settings.replicas))
+    checks.append(await _clock(store))
+    checks.append(await _scripts(store))
+    return checks
+
+
+def _replicas(info: dict[str, str], wanted: int) -> Check:
+    lines = [value for name, value in info.items() if name.startswith("slave") and "=" in value]
+    online = sum("state=online" in line for line in lines)
+    text = f"{online} replicas are online, durability=replicated wants {wanted}"
+    if online < wanted:
+        return Check("replicas", "fail", text, "no enqueue returns: start replicas")
+    return Check("replicas", "ok", text)
 
 
 async def _ask(store: Store, *words: str) -> Any:

@@ -10,10 +10,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 from taskq.errors import ConfigError
+from taskq.worker.interrupt import Interrupted
 from taskq.worker.obituary import Obituary, tell_life
 from taskq.worker.recycle import RECYCLED
 from taskq.worker.supervisor import follow_parent
@@ -87,13 +88,26 @@ def run_worker(
         await worker.run()
 
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-        runner.run(main())
+        go_on_with(runner.get_loop(), main())
     code = 128 + hurried[0] if hurried else 0
     if not code and any(worker.recycling.why for worker in workers):
         code = RECYCLED
     if any(stuck_threads(worker) for worker in workers):
         end_now(code)
     return code
+
+
+def go_on_with(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
+    """Run `main` to its end, even when an interruption that came too late hits the loop itself."""
+    task = loop.create_task(main)
+    while True:
+        try:
+            loop.run_until_complete(task)
+            return
+        except Interrupted:
+            if task.done():
+                raise
+            log.error("an interruption came too late for its run; going on")
 
 
 def stuck_threads(worker: Worker) -> list[threading.Thread]:

@@ -20,6 +20,7 @@ from taskq.errors import StoreError, StoreUnavailable
 from taskq.settings import Settings
 from taskq.store import Store
 from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
+from taskq.worker.interrupt import Interrupted
 from taskq.worker.line import Line
 from taskq.worker.parts import Parts, grouped, together
 from taskq.worker.recall import recall
@@ -122,6 +123,9 @@ class Pump:
                     self._failures = 0
                 except StoreUnavailable as error:
                     await self._recover(error)
+                    continue
+                except Interrupted:
+                    log.error("an interruption came too late for its run; going on")
                     continue
                 if not busy and not self._rung:
                     await self._rest()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from typing import NoReturn
 
 from taskq import commands
 from taskq.commands import BATCH
@@ -32,6 +33,8 @@ def put_down(
 ) -> None:
     """Report what can be reported and end the process. Not on the event loop's thread."""
     log.critical("the event loop does not come back: this worker ends, its jobs go to others")
+    if blocker is not None and blocker.why == "fenced":
+        end_now()  # cut off from Redis: nobody hears a report, and the grace time runs
     heart.stop()
     for line in lines:
         runner.stopper.fence(line)
@@ -43,6 +46,11 @@ def put_down(
         heart.leave()
     except StoreError as error:
         log.error("could not sign off, the reaper will: %s", error)
+    end_now()
+
+
+def end_now() -> NoReturn:
+    """End this process without waiting for anything; the children it holds follow it."""
     logging.shutdown()
     os._exit(PUT_DOWN)
 

@@ -10,16 +10,15 @@ end. It needs nobody's answer for that.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from types import FrameType
 
 from taskq.settings import Settings
+from taskq.worker.interrupt import blocking_run, interrupt
 from taskq.worker.line import Line
 from taskq.worker.run import Run
 from taskq.worker.runner import Runner
@@ -29,12 +28,10 @@ log = logging.getLogger("taskq.worker")
 
 #: How often the loop shows that it turns, and the watchman looks, s.
 TICK = 0.1
+#: Part of the grace time after which a fenced run that blocks the loop costs the process.
+SHARE = 0.6
 #: Time between two interruptions of the same blocking run, s.
 AGAIN = 1.0
-
-
-class Interrupted(BaseException):
-    """Raised inside a coroutine that blocks the event loop and may do so no longer."""
 
 
 class Watchman:
@@ -129,8 +126,7 @@ class Watchman:
                 log.warning("event loop free again after %.1f s", now - self._blocked_since)
                 self._blocked_since = None
             return
-        frame = sys._current_frames().get(self._loop_thread)
-        run = blocking_run(frame)
+        run, frame = blocking_run(self._loop_thread, Runner.drive.__code__)
         if self._blocked_since is None:
             self._blocked_since = self._ticked
             self.blocks += 1
@@ -144,8 +140,12 @@ class Watchman:
     def _enforce(self, run: Run | None, now: float) -> None:
         """A run that blocks the loop keeps its lease until its own hard deadline, no longer."""
         assert self._blocked_since is not None
-        limit = self._blocked_since + self._settings.timeout if run is None else run.ends_at
+        settings = self._settings
+        limit = self._blocked_since + settings.timeout if run is None else run.ends_at
         if run is not None and run.why == "fenced":
+            # Others may start it a grace time after the fence. The process goes before that.
+            if now > run.line.beaten_at + settings.heartbeat_ttl + SHARE * settings.grace:
+                self._put_down(run)
             self._interrupt(run, now)
         elif now > limit + 2 * STUBBORN:
             self._put_down(run)
@@ -159,21 +159,10 @@ class Watchman:
         """
         if now - self._interrupted_at < AGAIN:
             return
-        self._interrupted_at = now
-        log.error(
-            "job %s (%s) blocks the event loop past its end: interrupted", run.job.id, run.job.task
-        )
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(self._loop_thread), ctypes.py_object(Interrupted)
-        )
-
-
-def blocking_run(frame: FrameType | None) -> Run | None:
-    """The run whose coroutine a stack is in, outermost first found; None when there is none."""
-    code = Runner.drive.__code__
-    while frame is not None:
-        if frame.f_code is code:
-            run = frame.f_locals.get("run")
-            return run if isinstance(run, Run) else None
-        frame = frame.f_back
-    return None
+        if interrupt(self._loop_thread, Runner.drive.__code__, run):
+            self._interrupted_at = now
+            log.error(
+                "job %s (%s) blocks the event loop past its end: interrupted",
+                run.job.id,
+                run.job.task,
+            )

@@ -15,6 +15,7 @@ from taskq.context import Context
 from taskq.errors import ConfigError, LeaseLost, StoreError, StoreUnavailable
 from taskq.keys import QueueKeys, SharedKeys, check_name
 from taskq.partition import shown_places
+from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
 from taskq.task import PROCESS_CLASS
@@ -201,6 +202,8 @@ class Worker:
         """List the queues, write their settings, bury the dead, and find classes with jobs for our
         tasks.
         """
+        for line in self.lines:
+            await check_rights(self.store, line.keys, *WORKER)  # before anything is written
         shared = SharedKeys(self.settings.namespace)
         await self.store.run(commands.trim_roster(shared), tries=3)
         for line in self.lines:

@@ -329,13 +329,17 @@ class Bed:
             logs = "\n".join(f"-- {w.name}: {w.log[-1500:]}" for w in self.workers)
             raise AssertionError(f"{error}: {', '.join(open_)}\n{logs}") from None
 
+    def judge(self) -> Verdict:
+        """The checker's verdict, whatever it found."""
+        last(2 * WATCH)  # a death just now is noted by then
+        return judge(self.ledger.events(), self.records())
+
     def verdict(self, allow: Collection[str] = ()) -> Verdict:
         """The checker's verdict; AssertionError when it found what is not in `allow`."""
-        last(2 * WATCH)  # a death just now is noted by then
-        verdict = judge(self.ledger.events(), self.records())
+        verdict = self.judge()
         problems = verdict.violations(allow)
         if problems:
-            raise AssertionError("\n".join([*problems, verdict.summary()]))
+            raise AssertionError("\n".join([*problems, verdict.figures()]))
         return verdict
 
     def record(

@@ -19,6 +19,9 @@ ENDED = frozenset({"completed", "dead", "expired", "cancelled"})
 #: A fault may show its effect a little after it is over, s.
 AFTER = 2.0
 
+#: Faults of single processes in which these cannot run, and so cannot stop what they run in time.
+UNFENCED = frozenset({"frozen", "interpreter held"})
+
 #: What a verdict may hold beside `ok`, `recovered` and explained duplicates.
 VIOLATIONS = (
     "lost",
@@ -91,10 +94,17 @@ class Verdict:
     homes: list[str] = field(default_factory=list)
     charges: list[str] = field(default_factory=list)
     runs: dict[str, list[Run]] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
+    unfenced: int = 0
+    """Runs that overlapped with one of a process that could not run: nobody can prevent that."""
     longest_recovery: float = 0.0
     """From the last that was heard of a run whose worker died to the start of the next run, s."""
+
+    def accused(self) -> list[str]:
+        """Jobs in any class of violation."""
+        return list(dict.fromkeys(job for name in VIOLATIONS for job in getattr(self, name)))
 
     @property
     def jobs(self) -> int:
@@ -119,13 +129,33 @@ class Verdict:
         return lines
 
     def summary(self) -> str:
-        """One line of figures."""
+        """The figures that say something, for people."""
+        extra = self.duplicates
+        words = [f"{self.jobs:,} jobs", f"{len(self.lost)} lost"]
+        for name in ("recovered", "absent", "unexpected"):
+            if found := len(getattr(self, name)):
+                words.append(f"{found} {name}")
+        if not extra:
+            return ", ".join([*words, "none ran twice"])
+        words.append(f"{extra} extra runs ({_counts(self.reasons)})")
+        for name in VIOLATIONS[3:]:
+            if found := len(getattr(self, name)):
+                words.append(f"{found} {name}")
+        return ", ".join(words)
+
+    def figures(self) -> str:
+        """All figures, in one line."""
         words = [f"jobs {self.jobs}", f"ok {len(self.ok)}"]
         words += [f"{name} {len(getattr(self, name))}" for name in ("lost", "recovered", "absent")]
         words += [f"unexpected {len(self.unexpected)}", f"extra runs {self.duplicates}"]
         words += [f"of jobs explained {len(self.explained)} unexplained {len(self.unexplained)}"]
         words += [f"{name} {len(getattr(self, name))}" for name in VIOLATIONS[3:]]
+        words += [f"beside a frozen run {self.unfenced}"]
         return ", ".join([*words, f"longest recovery {self.longest_recovery:.2f} s"])
+
+
+def _counts(reasons: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
 
 
 class Fault(NamedTuple):
@@ -185,7 +215,7 @@ def runs_of(events: Iterable[Event]) -> dict[str, list[Run]]:
 def judge(events: Iterable[Event], records: Mapping[str, Record]) -> Verdict:
     """The verdict on one scenario."""
     listed = list(events)
-    verdict = Verdict(runs=runs_of(listed))
+    verdict = Verdict(runs=runs_of(listed), records=dict(records))
     faults = [
         Fault(e["kind"], e["since"], e["until"] or math.inf, frozenset(e.get("pids") or ()))
         for e in listed
@@ -194,7 +224,7 @@ def judge(events: Iterable[Event], records: Mapping[str, Record]) -> Verdict:
     _sort_jobs(verdict, listed, records)
     for job, runs in verdict.runs.items():
         _judge_duplicates(verdict, job, runs, faults)
-        _judge_overlaps(verdict, job, runs)
+        _judge_overlaps(verdict, job, runs, faults)
         _judge_tokens(verdict, job, runs, faults)
     _judge_sinks(verdict, listed)
     troubled = bool(faults) or any(e["what"] == "died" or e.get("how") == "exits" for e in listed)
@@ -274,18 +304,18 @@ def _judge_duplicates(verdict: Verdict, job: str, runs: list[Run], faults: Itera
         verdict.explained.append(job)
 
 
-def _judge_overlaps(verdict: Verdict, job: str, runs: list[Run]) -> None:
+def _judge_overlaps(verdict: Verdict, job: str, runs: list[Run], faults: Collection[Fault]) -> None:
     for place, one in enumerate(runs):
         for two in runs[place + 1 :]:
             told = one.told is not None and one.told <= two.began
-            if two.began < one.until and not told:
-                late = one.until - two.began
-                _add(
-                    verdict,
-                    "overlapping",
-                    job,
-                    f"still ran on {one.worker} {late:.3f} s after it began on {two.worker}",
-                )
+            if two.began >= one.until or told:
+                continue
+            if any(f.kind in UNFENCED and f.pids and f.hits(one, two.began) for f in faults):
+                verdict.unfenced += 1
+                continue
+            late = min(one.until, one.told or math.inf) - two.began
+            why = f"still ran on {one.worker} {late:.3f} s after it began on {two.worker}"
+            _add(verdict, "overlapping", job, why)
 
 
 def _judge_tokens(verdict: Verdict, job: str, runs: list[Run], faults: Iterable[Fault]) -> None:

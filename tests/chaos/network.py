@@ -102,6 +102,11 @@ class Place:
         run("tc", "-n", self._router, "qdisc", "replace", "dev", self._link, *shape)
         run("tc", "-n", self.name, "qdisc", "replace", "dev", "uplink", *shape)
 
+    def fast(self) -> None:
+        """As fast as it was before `slow`."""
+        run("tc", "-n", self._router, "qdisc", "del", "dev", self._link, "root")
+        run("tc", "-n", self.name, "qdisc", "del", "dev", "uplink", "root")
+
     def call(self, work: Callable[[], T]) -> T:
         """Run `work` on a thread of its own whose sockets belong to this namespace."""
         outcome: list[Any] = []

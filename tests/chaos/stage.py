@@ -7,17 +7,18 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.chaos.bed import Bed
 from tests.chaos.network import SERVER, Network, network
 from tests.chaos.server import ServerProcess, SmallDisk, server_process
-from tests.helpers import wait_until
+from tests.helpers import last
 
+T = TypeVar("T")
 #: Heartbeats that a busy machine keeps up with, where the point is that nobody is reaped.
-STEADY: dict[str, object] = {"heartbeat": 0.3, "heartbeat_ttl": 1.2, "grace": 0.7}
+STEADY: dict[str, object] = {"heartbeat": 0.2, "heartbeat_ttl": 0.9, "grace": 0.5}
 #: An outage longer than STEADY's life of a heartbeat and its grace time together, s.
-LONG = 2.4
+LONG = 1.8
 
 
 class Stage:
@@ -45,6 +46,10 @@ class Stage:
         """A network with a server in its middle, at SERVER:6379."""
         net = self.network()
         return net, self.server(kind, host=SERVER, port=6379, netns=net.server, **words)
+
+    def enter(self, topology: contextlib.AbstractContextManager[T]) -> T:
+        """Start servers that belong together; see tests/topologies.py."""
+        return self._grounds.enter_context(topology)
 
     def bed(self, server: Any, **settings: object) -> Bed:
         return self._make_bed(server, **settings)
@@ -76,9 +81,11 @@ def ended_well(bed: Bed, timeout: float = 30.0) -> None:
 
 
 def consuming_again(bed: Bed, healed: float, within: float) -> float:
-    """Wait until a run starts after `healed`; how long that took, s."""
-    bed.produce("quick", count=3)
-    took = wait_until(lambda: first_start_after(bed, healed), 30, "a run after the fault")
-    assert took is not None
+    """Send a job now and again until one starts after `healed`; how long that took, s."""
+    end = healed + 30
+    while (took := first_start_after(bed, healed)) is None:
+        assert now() < end, "nothing runs any more after the fault"
+        bed.one("quick")
+        last(0.1)
     assert took < within, f"consuming again only after {took:.1f} s"
     return took

@@ -40,8 +40,8 @@ class Story:
     def died(self, at: float, pid: int = 10) -> Story:
         return self.note(at, "died", pid=pid)
 
-    def fault(self, since: float, until: float | None, *pids: int) -> Story:
-        return self.note(since, "fault", kind="pause", since=since, until=until, pids=list(pids))
+    def fault(self, since: float, until: float | None, *pids: int, kind: str = "cut off") -> Story:
+        return self.note(since, "fault", kind=kind, since=since, until=until, pids=list(pids))
 
     def judge(self, record: Record | None = None, **records: Record) -> Verdict:
         return judge(self.events, {**({J: record} if record else {}), **records})
@@ -200,6 +200,18 @@ def test_a_run_without_signs_of_life_counts_as_alive_until_its_process_dies() ->
     assert names(verdict) == {"overlapping"}
 
 
+def test_only_a_run_of_a_process_that_could_not_run_may_overlap() -> None:
+    def story() -> Story:
+        return twice(Story().sent().start(1).run(5.5, "tick"))
+
+    frozen = story().fault(1, 5, 10, kind="frozen").judge(done(2))
+    assert (names(frozen), frozen.unfenced) == (set(), 1)
+    assert names(story().fault(1, 5, 99, kind="frozen").fault(1, 5, 10).judge(done(2))) == {
+        "overlapping"
+    }
+    assert names(story().fault(1, 5, kind="frozen").judge(done(2))) == {"overlapping"}
+
+
 def test_the_last_sign_of_life_counts_where_no_end_was_written() -> None:
     story = twice(Story().sent().start(1).run(2, "tick").fault(1, None, 10))
 
@@ -262,11 +274,14 @@ def test_what_a_scenario_allows_is_no_violation_and_must_be_a_class() -> None:
         verdict.violations(allow={"bogus"})
 
 
-def test_the_summary_has_the_figures() -> None:
-    summary = twice(Story().sent().start(1).died(2)).judge(done(2)).summary()
+def test_summary_and_figures_say_what_was_found() -> None:
+    clean = Story().sent().start(1).end(2).judge(done())
+    again = twice(Story().sent().start(1).died(2)).judge(done(2))
 
-    assert "jobs 1, ok 1, lost 0" in summary
-    assert "extra runs 1" in summary
+    assert clean.summary() == "1 jobs, 0 lost, none ran twice"
+    assert again.summary() == "1 jobs, 0 lost, 1 extra runs (worker died 1)"
+    assert "jobs 1, ok 1, lost 0" in again.figures()
+    assert "extra runs 1" in again.figures()
 
 
 def test_the_ledger_keeps_whole_lines_only(tmp_path: Any) -> None:

@@ -142,7 +142,7 @@ def test_a_worker_frozen_beyond_its_lease_finds_its_reports_refused(bed: Bed) ->
         (after,) = bed.produce("quick", count=1)
         bed.settle()
 
-    verdict = bed.verdict(allow={"overlapping"})
+    verdict = bed.verdict()
     assert bed.client.dump(f"chaos:{{default}}:job:{job}") == before
     assert bed.records()[job].worker.startswith(other.name)
     assert told["pid"] == frozen.pid
@@ -177,7 +177,7 @@ def test_a_report_that_comes_right_after_a_long_freeze_is_stale(bed: Bed) -> Non
         bed.produce("quick", count=5)
         bed.settle()
 
-    verdict = bed.verdict(allow={"overlapping"})
+    verdict = bed.verdict()
     assert [event["accepted"] for event in bed.events("sink", job)] == [True, False]
     bed.record(
         fault="a run wakes up after its lease is gone and writes outside",

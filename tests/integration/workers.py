@@ -13,14 +13,13 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 
 from taskq import TaskQ
 from taskq.worker.worker import Worker
 from tests.helpers import eventually, wait_until
-from tests.servers import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,6 +76,13 @@ def since(client: redis.Redis, before: dict[str, int]) -> dict[str, int]:
     return {name: count for name, count in ran.items() if count}
 
 
+class HasUrl(Protocol):
+    """A server, or a group of them."""
+
+    @property
+    def url(self) -> str: ...
+
+
 class WorkerProcess:
     """`taskq worker APP` as a process of its own. `log` is its stderr."""
 
@@ -112,7 +118,7 @@ class WorkerProcess:
 
 @contextlib.contextmanager
 def worker_process(
-    server: Server, namespace: str, *, app: str = "tests.integration.chores:app", **settings: object
+    server: HasUrl, namespace: str, *, app: str = "tests.integration.chores:app", **settings: object
 ) -> Iterator[WorkerProcess]:
     """Run `taskq worker` with these settings until the block ends, then kill what is left of it."""
     words = {**quick(namespace), "redis_url": server.url, **settings}

@@ -8,6 +8,7 @@ from typing import Any
 
 from taskq import commands
 from taskq.commands import Ack, Call, NewJob, Place
+from taskq.rights import rights
 from tests.lua.engine import DEAD_KEEP, KEEP, START, WORKER, Engine, failure
 
 Scenario = Callable[[Engine], Call[Any]]
@@ -23,7 +24,7 @@ class Case:
 
     @property
     def reads_only(self) -> bool:
-        return self.script in ("audit", "held", "stats")
+        return self.script in ("audit", "held", "rights", "stats")
 
     def __str__(self) -> str:
         return self.name
@@ -67,6 +68,12 @@ def _ack(engine: Engine) -> Call[Any]:
     engine.seed_running("y")
     acks = (Ack("x", "7", b"r", KEEP), Ack("y", "7", b"", 0), Ack("b", "1", b"", 0))
     return engine.ack_call(*acks, limit=3, slots={"": 3, "gpu": 3}, done_max=2, look=2)
+
+
+def _ack_late(engine: Engine) -> Call[Any]:
+    _to_claim(engine)
+    engine.seed_running("x", token=8)
+    return engine.ack_call(Ack("x", "7", b"r", KEEP), limit=3, slots={"": 3, "gpu": 3})
 
 
 def _fail(engine: Engine) -> Call[Any]:
@@ -244,10 +251,15 @@ def _repair(engine: Engine) -> Call[Any]:
     return repair_call(engine, _damaged(engine))
 
 
+def _rights(engine: Engine) -> Call[Any]:
+    return rights(engine.keys, engine.scripts, ["enqueue"], "u")
+
+
 CASES = [
     Case(script=script, name=f"{script}{tail}", build=build)
     for script, tail, build in (
         ("ack", "", _ack),
+        ("ack", " too late", _ack_late),
         ("audit", "", _audit),
         ("bury", "", _bury),
         ("cancel", " a waiting job", _cancel_waiting),
@@ -270,6 +282,7 @@ CASES = [
         ("resume", "", _resume),
         ("retire", "", _retire),
         ("revive", "", _revive),
+        ("rights", "", _rights),
         ("stats", "", _stats),
         ("watch", "", _watch),
     )

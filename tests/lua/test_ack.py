@@ -227,3 +227,13 @@ def test_a_job_hash_overwritten_by_a_string_stays_out_of_the_way(engine: Engine)
     assert done(engine, "a", "b") == {"a": "GONE"}
     assert engine.dump()["job:a"] == a_string("oops")
     assert engine.dump()["job:b"].content["state"] == "completed"
+
+
+def test_the_rank_left_behind_is_text_on_the_wire(engine: Engine) -> None:
+    engine.seed_alive()
+    for n in range(3):
+        engine.seed_ready(f"j{n}", n)
+
+    replies = [engine.raw(engine.ack_call(Ack("x", "7", b"", 0), limit=2)) for _ in range(2)]
+
+    assert [reply[3] for reply in replies] == [b"2", b""]

@@ -18,6 +18,7 @@ from tests.lua.scenarios import CASES, MUTATING, Case
 #: command. A Redis user for taskq needs all of them; whoever makes a script safer shortens this.
 HALF_DONE = {
     "ack": "HSET PEXPIRE PTTL PUBLISH RPUSH UNLINK ZADD",
+    "ack too late": "HSET PEXPIRE PTTL PUBLISH RPUSH ZADD",
     "bury": "DEL HDEL HSET PEXPIRE PTTL PUBLISH RPUSH SREM UNLINK ZADD",
     "cancel a running job": "SADD",
     "cancel a waiting job": "HSET PEXPIRE PTTL PUBLISH ZADD",
@@ -122,6 +123,26 @@ def test_without_memory_jobs_end_and_live_on_and_only_new_ones_are_refused(full:
     assert full.run(commands.heartbeat(full.keys, "w1", ttl_ms=6000)).holding == 1
     assert len(full.claim().jobs) == 4
     assert full.cancel_raw("d")[0] == b"REQUESTED"
+
+
+#: They make work, or ask for it: nothing that must go on when the memory is used up.
+REFUSED_WITHOUT_MEMORY = {"enqueue", "revive", "configure"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_without_memory_only_what_makes_new_work_is_refused(full: Engine, case: Case) -> None:
+    call = case.build(full)
+    full.client.script_load(full.scripts.get(call.script).source)
+    fill(full)
+    before = full.dump()
+
+    if case.script in REFUSED_WITHOUT_MEMORY:
+        with pytest.raises(StoreUnavailable, match="out of memory"):
+            full.raw(call)
+        assert full.changed(before) == {}
+    else:
+        full.raw(call)
+        assert case.reads_only or full.changed(before)
 
 
 def test_every_known_half_names_a_scenario_that_exists() -> None:

@@ -85,6 +85,37 @@ def test_a_full_worker_passes_the_news_on(engine: Engine) -> None:
     assert engine.changed(before) == {"wake": a_list(["1"])}
 
 
+def test_a_full_worker_passes_on_news_of_any_class_it_serves(engine: Engine) -> None:
+    engine.seed_ready("a", 1, "gpu")
+
+    claims = engine.claim(limit=0, slots={"": 5, "gpu": 1})
+
+    assert (claims.jobs, claims.more) == ([], False)
+    assert engine.dump()["wake"] == a_list(["1"])
+
+
+def test_the_rank_left_behind_is_text_on_the_wire(engine: Engine) -> None:
+    for n in range(3):
+        engine.seed_ready(f"j{n}", n)
+
+    assert [engine.raw(engine.claim_call(limit=2))[3] for _ in range(2)] == [b"2", b""]
+
+
+def test_words_of_a_job_that_look_like_fields_are_no_fields(engine: Engine) -> None:
+    """Fields and values come in one list."""
+    for n, word in enumerate(("state", "deadline_ms", "on_miss", "token", "waiters")):
+        engine.seed_ready(f"j{n}", n, task=word, payload=word)
+
+    assert ids(engine.claim().jobs) == [f"j{n}" for n in range(5)]
+
+
+def test_a_token_that_is_no_number_stops_nobody(engine: Engine) -> None:
+    engine.seed_ready("a", 1, token="oops")
+    engine.seed_ready("b", 2)
+
+    assert [job.token for job in engine.claim().jobs] == [TOKEN, TOKEN]
+
+
 def test_a_job_past_its_deadline_expires_instead(engine: Engine) -> None:
     engine.seed_ready("a", deadline_ms=START, waiters="")
     engine.seed_ready("b", deadline_ms=START + 1)

@@ -75,6 +75,40 @@ def test_the_same_failure_again_counts_once(engine: Engine, after: int | None) -
     assert engine.changed(before) == {}
 
 
+@pytest.mark.parametrize("after", [1000, None])
+def test_the_same_failure_twice_in_one_call_counts_once(engine: Engine, after: int | None) -> None:
+    engine.seed_running("a", attempt=1)
+    one = failure("a", after_ms=after)
+
+    assert engine.fail(one, one) == {"a": "ALREADY"}
+    dump = engine.dump()
+    assert dump["job:a"].content["attempt"] == "2"
+    assert dump["stats"].content["failed"] == "1"
+
+
+def test_a_count_of_attempts_that_is_no_number_starts_anew_and_stops_nobody(
+    engine: Engine,
+) -> None:
+    engine.seed_running("a", attempt="many")
+    engine.seed_running("b")
+
+    assert engine.fail(failure("a"), failure("b")) == {"a": "RETRY", "b": "RETRY"}
+    assert engine.dump()["job:a"].content["attempt"] == "1"
+
+
+@pytest.mark.parametrize("afters", [(5000, 1000), (1000, 5000)])
+def test_the_earliest_retry_of_a_call_decides_whether_a_sleeper_must_know(
+    engine: Engine, afters: tuple[int, int]
+) -> None:
+    engine.seed_due("retry", "first", START + 3000)
+    for job_id in ("a", "b"):
+        engine.seed_running(job_id)
+
+    engine.fail(failure("a", after_ms=afters[0]), failure("b", after_ms=afters[1]))
+
+    assert engine.dump()["wake"] == a_list(["1"])
+
+
 @pytest.mark.parametrize(("token", "worker"), [("6", WORKER), ("", WORKER), ("7", "w2")])
 def test_a_stale_failure_writes_nothing(engine: Engine, token: str, worker: str) -> None:
     engine.seed_running("a")

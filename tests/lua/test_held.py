@@ -44,3 +44,10 @@ def test_what_is_listed_by_mistake_is_named_but_is_no_job(engine: Engine) -> Non
         [],
         ["ghost", "string", "other"],
     )
+
+
+def test_a_note_that_looks_like_a_field_is_no_field(engine: Engine) -> None:
+    """Fields and values come in one list."""
+    engine.seed_running("a", note="worker")
+
+    assert ids(engine.run(commands.held(engine.keys, WORKER)).jobs) == ["a"]

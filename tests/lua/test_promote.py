@@ -115,3 +115,23 @@ def test_promoted_twice_counts_once(engine: Engine) -> None:
 
     assert promote(engine) == (0, -1)
     assert engine.changed(before) == {}
+
+
+def test_the_horizon_and_the_patience_of_the_queue_count(engine: Engine) -> None:
+    engine.client.hset(engine.keys.meta, "horizon_ms", 5)
+    engine.seed_due("scheduled", "a", START)
+    promote(engine)
+    patience = "10 9 8 7 6 5 4 3 2 1"
+    engine.client.hset(engine.keys.meta, mapping={"policy": "aging", "patience_ms": patience})
+    engine.seed_due("retry", "b", START, priority=9)
+    promote(engine)
+
+    assert engine.dump()["ready"] == a_zset({"a": 4 * BAND + START + 5, "b": START + 1})
+
+
+def test_a_job_named_like_the_due_time_of_another_is_not_due_with_it(engine: Engine) -> None:
+    engine.seed_due("scheduled", "a", START)
+    engine.seed_due("scheduled", str(START), START + 5000)
+
+    assert promote(engine) == (1, 5000)
+    assert engine.dump()["scheduled"] == a_zset({str(START): START + 5000})

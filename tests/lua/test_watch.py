@@ -115,6 +115,17 @@ def end_by_release_of_a_cancelled_job(engine: Engine) -> Any:
     return engine.release(("a", "7", ""))
 
 
+def end_by_failure_of_a_cancelled_job(engine: Engine) -> Any:
+    engine.client.hset(engine.keys.job("a"), "cancel", 1)
+    return engine.fail(failure("a"))
+
+
+def end_by_reap_of_a_cancelled_job(engine: Engine) -> Any:
+    engine.client.hset(engine.keys.job("a"), "cancel", 1)
+    engine.lose(WORKER)
+    return engine.reap()
+
+
 def end_by_deadline(engine: Engine) -> Any:
     engine.seed_alive()
     engine.release(("a", "7", ""))
@@ -135,6 +146,8 @@ def end_by_purge(engine: Engine) -> Any:
         (end_by_failure, Outcome("dead", b"", "error", "ValueError: no")),
         (end_by_cancel, Outcome("cancelled")),
         (end_by_release_of_a_cancelled_job, Outcome("cancelled")),
+        (end_by_failure_of_a_cancelled_job, Outcome("cancelled")),
+        (end_by_reap_of_a_cancelled_job, Outcome("cancelled")),
         (
             end_by_reap,
             Outcome(
@@ -189,3 +202,21 @@ def test_a_job_nobody_waits_for_carries_no_field(engine: Engine) -> None:
         },
         ttl=True,
     )
+
+
+def test_an_end_nobody_waits_for_is_announced_to_nobody(engine: Engine) -> None:
+    subscriber = engine.client.pubsub(ignore_subscribe_messages=True)
+    subscriber.psubscribe("*")
+    wait_until(lambda: engine.client.pubsub_numpat())
+    engine.seed_alive()
+    engine.seed_ready("late", deadline_ms=START)
+    for job_id in ("a", "b", "c"):
+        engine.seed_running(job_id)
+
+    engine.ack(Ack("a", "7", b"", KEEP))
+    engine.fail(failure("b", after_ms=None))
+    engine.cancel_raw("c", token="7", worker=WORKER)
+    engine.claim()
+
+    assert subscriber.get_message(timeout=0.05) is None
+    subscriber.close()

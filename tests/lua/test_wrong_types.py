@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from taskq.errors import StoreError, StoreRefused
@@ -73,3 +75,44 @@ def test_a_job_overwritten_by_another_type_costs_only_itself(engine: Engine, cas
             # Only a producer who asks for just this id is refused, whole and in words.
             assert case.script == "enqueue"
             assert engine.changed(before) == {}
+
+
+#: SET and DEL take whatever is there; a counter of the minute is not worth a job.
+ANY_TYPE = "job:|alive:|cancels:|stats:"
+
+
+@pytest.mark.parametrize("case", [one for one in MUTATING if one.script != "repair"], ids=str)
+def test_a_call_that_would_write_to_a_key_of_another_type_is_refused(
+    engine: Engine, case: Case
+) -> None:
+    """Whole, and nothing is written. What a lost worker held may be unreadable: others go on."""
+    any_type = ANY_TYPE + ("|running:" if case.script in ("reap", "bury") else "")
+    call = case.build(engine)
+    before = engine.dump()
+    engine.raw(call)
+    written = [name for name in engine.changed(before) if not re.match(any_type, name)]
+    accepted = []
+    for name in written:
+        for key in engine.dump():
+            engine.client.delete(engine.keys.prefix + key)
+        call = case.build(engine)
+        engine.client.delete(engine.keys.prefix + name)
+        engine.client.set(engine.keys.prefix + name, "oops")
+        before = engine.dump()
+        try:
+            engine.raw(call)
+            accepted.append(name)
+        except StoreRefused:
+            assert engine.changed(before) == {}
+
+    assert accepted == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_first_word_of_a_reply_is_one_that_the_header_names(engine: Engine, case: Case) -> None:
+    call = case.build(engine)
+    returns = " ".join(engine.scripts.get(call.script).header.returns)
+
+    word = engine.raw(call)[0].decode()
+
+    assert word in re.findall('{"([A-Z_]+)"', returns)

@@ -50,10 +50,8 @@ def claim(
     refused = _may_not_claim(world, worker)
     if refused:
         return Claims(refused, world.now, world.next_due(), False, {}, [])
-    if limit == 0 and world.ready(next(iter(slots))):
-        world.wake_up(1)
     due = world.next_due()
-    jobs, left = _take(world, worker, keep_ms, limit, slots, look) if limit else ([], ())
+    jobs, left = _take(world, worker, keep_ms, limit, slots, look)
     return Claims("OK", world.now, due, bool(left), {}, jobs, left)  # type: ignore[arg-type]
 
 

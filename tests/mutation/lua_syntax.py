@@ -244,19 +244,25 @@ class _Parser:
     def table(self) -> Node:
         node = Node("table", self.take("{").start, 0)
         while not self.took("}"):
-            start = self.now.start
-            if self.took("["):
-                key = self.expression()
-                self.take("]")
-                self.take("=")
-                pair = Node("pair", start, 0, "", [key, self.expression()])
-                pair.end = self.end
-                node.parts.append(pair)
-            else:
-                node.parts.append(self.expression())
+            node.parts.append(self.table_entry())
             self.took(",")
         node.end = self.end
         return node
+
+    def table_entry(self) -> Node:
+        start = self.now.start
+        if self.took("["):
+            key = self.expression()
+            self.take("]")
+        elif self.now.kind == "name" and self.tokens[self.at + 1].text == "=":
+            token = self.take()
+            key = Node("field", token.start, token.end, token.text)
+        else:
+            return self.expression()
+        self.take("=")
+        pair = Node("pair", start, 0, "", [key, self.expression()])
+        pair.end = self.end
+        return pair
 
     def suffixed(self) -> Node:
         start = self.now.start

@@ -73,11 +73,12 @@ class _Plugin:
         self.failed = ""
         self.server: Server
         self.running = contextlib.ExitStack()
-        self.folder = Path(tempfile.mkdtemp(prefix="taskq-mutant-"))
-        self.original = taskq.scripts.lua_folder()
+        self.place = Path(tempfile.mkdtemp(prefix="taskq-mutant-"))
+        self.folder, self.original = self.place / "lua", self.place / "original"
 
     def start(self, stack: contextlib.ExitStack) -> None:
-        stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        stack.callback(shutil.rmtree, self.place, ignore_errors=True)
+        shutil.copytree(taskq.scripts.lua_folder(), self.original)  # it may be edited meanwhile
         stack.callback(self.running.close)
         self.restart()
         tests.servers.running_server = self.ours
@@ -127,7 +128,7 @@ class _Plugin:
 
     def lay(self, mutant: Mutant) -> None:
         """The folder as it is, but for the mutant's file."""
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self.original, self.folder)
         if mutant.file:
             (self.folder / f"{mutant.file}.lua").write_text(mutant.source, encoding="ascii")

@@ -158,6 +158,7 @@ def _mend(session: Session, audits: list[Audit], *, silent: bool) -> list[dict[s
     from taskq.audit import repair
     from taskq.cli.findings import mend_line, mend_shape
     from taskq.keys import QueueKeys
+    from taskq.rights import check_rights
 
     shapes = []
 
@@ -166,6 +167,7 @@ def _mend(session: Session, audits: list[Audit], *, silent: bool) -> list[dict[s
             if not audit.counts:
                 continue
             keys = QueueKeys(session.settings.namespace, audit.queue)
+            await check_rights(store, keys, "repair")
             async for mends in repair(store, keys, session.settings):
                 for mend in mends:
                     shapes.append(mend_shape(audit.queue, mend))

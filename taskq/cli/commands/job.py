@@ -22,6 +22,7 @@ from taskq.inspect import LISTABLE, Entry, Inspector
 from taskq.job import JobInfo
 from taskq.keys import QueueKeys, check_name
 from taskq.partitioned import find_job, jobs_of, partitions_of
+from taskq.rights import check_rights
 from taskq.store import Store
 
 #: What is done to one job; the words say how it went.
@@ -263,7 +264,7 @@ def retry(session: Session, ids: Sequence[str], queue: str | None) -> None:
         word = (await store.run(commands.revive(keys, [job_id]), tries=3)).get(job_id, "NOT_FOUND")
         return _done(keys, job_id, word, "READY", "is ready again", "retried")
 
-    _each(session, ids, queue, one)
+    _each(session, ids, queue, "revive", one)
 
 
 @command.command(
@@ -286,7 +287,7 @@ def cancel(session: Session, ids: Sequence[str], queue: str | None) -> None:
         gone = await store.run(commands.cancel(keys, job_id, keep_ms=keep_ms), tries=3)
         return "is cancelled" if gone else "runs: its worker was asked to stop it"
 
-    _each(session, ids, queue, one)
+    _each(session, ids, queue, "cancel", one)
 
 
 @command.command(
@@ -308,7 +309,7 @@ def rm(session: Session, ids: Sequence[str], queue: str | None) -> None:
         word = (await store.run(commands.forget(keys, [job_id]), tries=3)).get(job_id, "NOT_FOUND")
         return _done(keys, job_id, word, "GONE", "is removed", "removed")
 
-    _each(session, ids, queue, one)
+    _each(session, ids, queue, "forget", one)
 
 
 async def _queue_of(inspector: Inspector, job_id: str, queue: str | None) -> str:
@@ -325,17 +326,23 @@ def _done(keys: QueueKeys, job_id: str, word: str, good: str, words: str, verb: 
     raise WrongState(f"job {job_id} cannot be {verb}: it is {word}", job_id=job_id, state=word)
 
 
-def _each(session: Session, ids: Sequence[str], queue: str | None, one: Action) -> None:
-    """Do it to every job; those that cannot are named on stderr, and the first's exit code is the
-    command's.
+def _each(
+    session: Session, ids: Sequence[str], queue: str | None, script: str, one: Action
+) -> None:
+    """Do it to every job, with one script; those that cannot are named on stderr, and the first's
+    exit code is the command's.
     """
     problems: list[TaskqError] = []
+    allowed: set[str] = set()
 
     async def work(store: Store) -> None:
         inspector = Inspector(store, session.settings.namespace)
         for job_id in dict.fromkeys(ids):
             try:
                 name = await _queue_of(inspector, job_id, queue)
+                if name not in allowed:
+                    await check_rights(store, inspector.keys(name), script)
+                    allowed.add(name)
                 words = await one(store, inspector.keys(name), job_id)
             except (JobNotFound, WrongState) as error:
                 problems.append(error)

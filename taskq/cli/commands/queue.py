@@ -21,6 +21,7 @@ from taskq.partition import partitions_among, queue_of
 from taskq.partitioned import Whole, jobs_of, partitions_of, whole_of, wholes
 from taskq.queue_settings import POLICIES, QueueSettings
 from taskq.rank import describe
+from taskq.rights import check_rights
 from taskq.store import Store
 
 #: What `purge` empties, and the index it is.
@@ -181,7 +182,8 @@ def pause(session: Session, queue: str) -> None:
     """Claim nothing from a queue until resume. Running jobs go on."""
 
     async def work(store: Store) -> None:
-        for keys in await _registered(session, store, queue):
+        await _register(session, store, queue)
+        for keys in await _all_keys(session, store, queue):
             await store.run(commands.pause(keys), tries=3)
 
     session.run(work)
@@ -202,10 +204,11 @@ def resume(session: Session, queue: str) -> None:
     """Allow claims from a paused queue again."""
 
     async def work(store: Store) -> bool:
-        was = False
-        for keys in await _all_keys(session, store, queue):
-            was = await store.run(commands.resume(keys), tries=3) or was
-        return was
+        places = await _all_keys(session, store, queue)
+        for keys in places:
+            await check_rights(store, keys, "resume")
+        was = [await store.run(commands.resume(keys), tries=3) for keys in places]
+        return any(was)
 
     was = session.run(work)
     note(f"queue {queue} goes on" if was else f"queue {queue} was not paused")
@@ -240,6 +243,7 @@ def purge(session: Session, queue: str, state: str, yes: bool) -> None:
         removed = 0
         for view in whole.parts:
             keys = _keys(session, view.name)
+            await check_rights(store, keys, "purge")
             for index in _indexes(keys, state, view):
                 left = 1
                 while left:
@@ -288,7 +292,10 @@ def set_(
         raise click.UsageError("nothing to set: give --policy, --horizon or --max-jobs")
 
     async def work(store: Store) -> int:
-        places = await _registered(session, store, queue)
+        places = await _all_keys(session, store, queue)
+        for keys in places:
+            await check_rights(store, keys, "configure")
+        await _register(session, store, queue)
         wanted = QueueSettings.checked(
             queue_of(queue),
             policy=policy,
@@ -312,8 +319,7 @@ async def _all_keys(session: Session, store: Store, queue: str) -> list[QueueKey
     return [_keys(session, name) for name in names]
 
 
-async def _registered(session: Session, store: Store, queue: str) -> list[QueueKeys]:
-    """The keys of all partitions of a queue; it shows in lists from now on."""
+async def _register(session: Session, store: Store, queue: str) -> None:
+    """It shows in lists from now on."""
     shared = SharedKeys(session.settings.namespace)
     await store.run(commands.plain("SADD", shared.queues, queue, parse=int), tries=3)
-    return await _all_keys(session, store, queue)
