@@ -109,7 +109,7 @@ class Entry(NamedTuple):
     @property
     def when(self) -> datetime:
         """The score as a time; for all indexes but ready."""
-        return _time(self.score)
+        return moment(self.score)
 
 
 class Unserved(NamedTuple):
@@ -305,7 +305,7 @@ def queue_view(name: str, stats: QueueStats) -> QueueView:
         jobs=stats.jobs,
         classes={job_class: jobs for job_class, jobs in stats.classes.items() if jobs},
         holders=stats.workers,
-        paused_at=None if paused is None else _time(paused),
+        paused_at=None if paused is None else moment(paused),
         policy=meta.get("policy") or "strict",
         horizon=(_number(meta.get("horizon_ms")) or HORIZON_MS) / 1000,
         max_jobs=None if most is None else int(most),
@@ -339,7 +339,7 @@ def worker_view(worker: str, fields: dict[str, str], now: float, *, alive: bool)
         rss=int(number("rss")),
         loop_lag=number("loop_lag_ms") / 1000,
         beat_age=max(0.0, now - number("beat_ms") / 1000),
-        started_at=_time(started) if started else None,
+        started_at=moment(started) if started else None,
         python=fields.get("python", ""),
         alive=alive,
         health=fields.get("health", "") if alive else "silent",
@@ -395,6 +395,6 @@ def _number(text: str | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def _time(ms: float) -> datetime:
+def moment(ms: float) -> datetime:
     """A stored time; what no calendar has becomes the nearest that one has."""
     return datetime.fromtimestamp(min(max(ms / 1000, 0.0), 253_402_300_799.0), UTC)

@@ -22,7 +22,7 @@ from taskq.store_sync import SyncStore
 TRIES = 3
 #: Scripts a worker calls.
 WORKER = (
-    "ack", "cancel", "claim", "configure", "fail", "heartbeat", "held", "progress", "promote",
+    "ack", "bury", "cancel", "claim", "configure", "fail", "heartbeat", "held", "progress", "promote",
     "reap", "release", "retire",
 )  # fmt: skip
 #: What a worker sends beside its scripts: command and key.
@@ -52,7 +52,9 @@ _ANY = {
 }
 _OTHER = {"PUBLISH": "m", "RENAME": "k", "TIME": ""}
 ARGUMENTS = {**_HASH, **_ZSET, **_SET, **_OF_TYPE["list"], **_OF_TYPE["string"], **_ANY, **_OTHER}
-#: Commands whose refusal a script heeds and lives with.
+#: Commands without a key.
+_KEYLESS = frozenset({"TIME"})
+#: What scripts try and can do without: nobody is refused for it.
 OPTIONAL = frozenset({"INFO"})
 READS = frozenset({"GET", "HGET", "HGETALL", "HMGET", "SRANDMEMBER", "ZRANGE", "ZSCORE"})
 WRITES = frozenset(
@@ -72,7 +74,7 @@ class Need(NamedTuple):
 
 
 def commands_of(script: Script) -> frozenset[str]:
-    """The Redis commands a script may run and cannot do without."""
+    """The Redis commands a script must be allowed to run."""
     return frozenset(re.findall(r"redis\.p?call\('(\w+)'", script.source)) - OPTIONAL
 
 
@@ -112,7 +114,7 @@ def needs(scripts: ScriptSet, names: tuple[str, ...]) -> tuple[Need, ...]:
         # EVALSHA itself wants every key in KEYS open, whatever the script does with it.
         for key in declared:
             asked["read and write", key] = {("EVALSHA", key)}
-        for command in commands_of(script) - {"TIME", "PUBLISH"}:
+        for command in commands_of(script) - _KEYLESS - {"PUBLISH"}:
             mode = "write" if command in WRITES else "read" if command in READS else "look at"
             for key in derived:
                 if _fits(command, key):
@@ -124,8 +126,8 @@ def needs(scripts: ScriptSet, names: tuple[str, ...]) -> tuple[Need, ...]:
         asked["publish on", "ended:"] = {("PUBLISH", "ended:")}
     # EVALSHA was allowed with the key meta, so that one is open: only the command is in question.
     found = [
-        Need("run", command, ((command, "" if command == "TIME" else "meta"),))
-        for command in sorted(run)
+        Need("run", command, ((command, "" if command in _KEYLESS else "meta"),))
+        for command in sorted(run & ARGUMENTS.keys())  # a test sees that none is missing there
     ]
     return (*found, *(Need(*what, tuple(sorted(asked[what]))) for what in sorted(asked)))
 

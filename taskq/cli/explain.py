@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from taskq.cli.screen import ago, span
-from taskq.inspect import Place, QueueView, Unserved, WorkerView, serves
+from taskq.inspect import Place, QueueView, Unserved, WorkerView, moment, serves
 from taskq.job import JobInfo, State
 from taskq.rank import describe
 from taskq.task import PROCESS_CLASS
@@ -88,7 +88,7 @@ def _due(job: JobInfo, view: QueueView, place: Place | None) -> str:
     )
     if place is None:
         return f"it is {what}"
-    due = datetime.fromtimestamp(place.score / 1000, UTC)
+    due = moment(place.score)
     left = (place.score - view.now_ms) / 1000
     when = (
         f"due in {span(left)}" if left > 0 else f"due since {span(-left)}, a worker will promote it"

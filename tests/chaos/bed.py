@@ -25,7 +25,7 @@ from tests.chaos import results
 from tests.chaos.checker import Record, Verdict, judge
 from tests.chaos.ledger import FOLDER, Event, Ledger
 from tests.chaos.look import look, unfinished
-from tests.chaos.processes import BedWorker, end_sessions, runs
+from tests.chaos.processes import BedWorker, bound, end_sessions, runs
 from tests.helpers import last, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,7 +180,7 @@ class Bed:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=preexec,
+                preexec_fn=bound(preexec),
             )
         self._started.append(popen)
         return popen

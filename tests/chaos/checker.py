@@ -349,10 +349,11 @@ def _judge_record(verdict: Verdict, job: str, record: Record, *, troubled: bool)
             _add(verdict, "results", job, f"result {record.result!r} is not token {record.token}'s")
     if len(record.homes) != 1:
         _add(verdict, "homes", job, f"{record.state}, listed in {list(record.homes) or 'nothing'}")
-    stopped = sum(run.told is not None or run.how == "failed" for run in runs)
-    unended = sum(run.how in ("", "exits") for run in runs)
-    if record.attempt > stopped + unended:
-        _add(verdict, "charges", job, f"{record.attempt} attempts, {stopped + unended} failed runs")
+    failed = sum(run.told is not None or run.how in ("failed", "", "exits") for run in runs)
+    # The process of a task may be killed before the task has begun, and after it is done.
+    failed += record.error.startswith("ProcessDied")
+    if record.attempt > failed:
+        _add(verdict, "charges", job, f"{record.attempt} attempts, {failed} failed runs")
     # A worker may die between its claim and the start, so a crash need not have a run; but it needs
     # a death or a fault somewhere.
     if record.crashes and not troubled:

@@ -63,6 +63,8 @@ class Seat:
         self.lock = threading.Lock()
         self.worker: BedWorker | None = None
         self.lives = 0
+        self.frozen = False
+        """Has its worker stood still? One that wakes up in a task that blocks may end with 70."""
 
 
 class Nemesis:
@@ -85,6 +87,7 @@ class Nemesis:
     def fill(self, seat: Seat, wait: bool = False) -> None:
         """A new worker; the last seat has a supervisor with two."""
         seat.lives += 1
+        seat.frozen = False
         words: dict[str, Any] = {}
         if seat.place is not None:
             words = {"netns": seat.place.name, "url": self.server.tcp_url}
@@ -108,7 +111,7 @@ class Nemesis:
         if worker is None or worker.alive:
             return
         code = worker.popen.returncode
-        if code not in EXPECTED:
+        if code not in EXPECTED and not (code == 70 and seat.frozen):
             self.problems.append(f"{worker.name} ended with {code}: {worker.log[-1500:]}")
             self.say(f"!! {worker.name} ended with {code}")
         self.fill(seat)
@@ -129,6 +132,7 @@ class Nemesis:
                         with contextlib.suppress(ProcessLookupError):
                             os.kill(random.Random(step.at).choice(children), signal.SIGKILL)
                 case "freeze":
+                    seat.frozen = True
                     self.freeze(worker, step.lasts)
                 case "replace" | "replace at once":
                     worker.stop()
@@ -334,6 +338,8 @@ def main() -> int:
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(10_000) if given.seed is None else given.seed
     began = time.monotonic()
+    # Whatever ends this must not leave workers and networks behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:6.1f}] {text}", flush=True)

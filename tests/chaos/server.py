@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -112,7 +112,8 @@ class ServerProcess:
     """One server with a folder of its own, on a unix socket and, with `port`, on TCP.
 
     The unix socket works from every network namespace, so a scenario can always look. `sync` is
-    `appendfsync`, None for no persistence. `disk` and `netns`: where it lives. `words` are added.
+    `appendfsync`, None for no persistence. `disk` and `netns`: where it lives. `words`
+    and `environment` are added.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class ServerProcess:
         netns: str | None = None,
         disk: SmallDisk | None = None,
         words: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.path = f"{folder}/s"
@@ -140,6 +142,7 @@ class ServerProcess:
             *("--dir", str(self.data), "--save", "", "--loglevel", "notice"),
             *("--daemonize", "no", *aof, *words),
         ]
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -175,6 +178,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self._environment,
                 start_new_session=True,
             )
         wait_until(self._answers, timeout, f"an answer of {self._command[0]}")
@@ -241,6 +245,7 @@ def server_process(
     netns: str | None = None,
     megabytes: int | None = None,
     words: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[ServerProcess, SmallDisk | None]]:
     """A running server and, with `megabytes`, the small disk its data are on."""
     binary = binary_of(kind)[1]
@@ -258,6 +263,7 @@ def server_process(
             netns=netns,
             disk=disk,
             words=words,
+            environment=environment,
         )
         server.start()
         yield server, disk

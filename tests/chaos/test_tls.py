@@ -9,13 +9,14 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from taskq import TaskQ
 from taskq.errors import StoreUnavailable
+from tests.chaos import results
 from tests.chaos.certificates import Authority
 from tests.chaos.server import ServerProcess, free_port, server_process
 
@@ -61,6 +62,22 @@ def start_worker(url: str, patience: float) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=30,
     )
+
+
+Record = Callable[[str, str], None]
+
+
+@pytest.fixture
+def record(results_file: Path | None, test_name: str) -> Record:
+    """Keep a row for docs/reliability.md: the fault, and what was observed."""
+
+    def write(fault: str, observed: str) -> None:
+        row = {"fault": fault, "injected": "at connecting, both stores and `taskq worker`"}
+        row |= {"invariant": "P9", "observed": observed}
+        if results_file is not None:
+            results.write(results_file, test_name, {**row, "recovery_s": None, "duplicates": None})
+
+    return write
 
 
 async def refused(server: ServerProcess, url: str, *, says: str, patience: float = 2.0) -> None:
@@ -109,14 +126,20 @@ async def test_a_good_certificate_is_accepted(authority: Authority) -> None:
         assert "cmdstat_evalsha" in heard(server)
 
 
-async def test_an_expired_certificate_is_refused(authority: Authority) -> None:
+async def test_an_expired_certificate_is_refused(authority: Authority, record: Record) -> None:
     """Fault: the server's certificate ended yesterday. H2: nothing is sent."""
     with tls_server(*authority.sign("old", days=-1), authority.file) as (server, port):
         url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}"
         await refused(server, url, says="certificate has expired")
+    record(
+        "TLS: the server's certificate has expired",
+        "refused in one line, nothing was sent; the worker ended with code 69",
+    )
 
 
-async def test_a_certificate_of_another_ca_is_refused(authority: Authority, tmp_path: Path) -> None:
+async def test_a_certificate_of_another_ca_is_refused(
+    authority: Authority, tmp_path: Path, record: Record
+) -> None:
     """Fault: somebody else's CA has signed it, then: no CA is named at all. H2."""
     other = Authority(tmp_path, "other")
     with tls_server(*authority.sign("good"), authority.file) as (server, port):
@@ -126,26 +149,40 @@ async def test_a_certificate_of_another_ca_is_refused(authority: Authority, tmp_
             says="certificate verify failed",
         )
         await refused(server, f"rediss://127.0.0.1:{port}/0", says="certificate verify failed")
+    record(
+        "TLS: a certificate of another CA",
+        "refused in one line, nothing was sent; the worker ended with code 69",
+    )
 
 
-async def test_a_certificate_for_another_host_is_refused(authority: Authority) -> None:
+async def test_a_certificate_for_another_host_is_refused(
+    authority: Authority, record: Record
+) -> None:
     """Fault: a valid certificate, of another machine. H2."""
     pair = authority.sign("elsewhere", names="DNS:redis.example.com")
     with tls_server(*pair, authority.file) as (server, port):
         url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}"
         await refused(server, url, says="IP address mismatch")
+    record(
+        "TLS: a certificate for another host",
+        "refused in one line, nothing was sent; the worker ended with code 69",
+    )
 
 
-async def test_an_old_protocol_is_refused(authority: Authority) -> None:
+async def test_an_old_protocol_is_refused(authority: Authority, record: Record) -> None:
     """Fault: the server speaks TLS 1.1 only. H2."""
     words = ("--tls-protocols", "TLSv1.1", "--tls-ciphers", "DEFAULT:@SECLEVEL=0")
     with tls_server(*authority.sign("good"), authority.file, *words) as (server, port):
         url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}"
         await refused(server, url, says="(?i)alert|version|protocol")
+    record(
+        "TLS: the server speaks 1.1 only",
+        "refused in one line, nothing was sent; the worker ended with code 69",
+    )
 
 
 async def test_tls_to_a_plain_port_and_plain_to_a_tls_port_are_refused(
-    authority: Authority,
+    authority: Authority, record: Record
 ) -> None:
     """Fault: the port speaks the other language. H2: no fall-back to plaintext."""
     with (
@@ -156,10 +193,14 @@ async def test_tls_to_a_plain_port_and_plain_to_a_tls_port_are_refused(
         # The plain server waits for the rest of a line that is no command, so this takes its time.
         await refused(plain, url, says="not reachable", patience=0.2)
         await refused(secret, f"redis://127.0.0.1:{tls_port}/0", says="not reachable")
+    record(
+        "TLS to a plain port, plaintext to a TLS port",
+        "refused in one line, nothing was sent; the worker ended with code 69",
+    )
 
 
 async def test_a_server_that_wants_our_certificate_gets_it_or_refuses(
-    authority: Authority,
+    authority: Authority, record: Record
 ) -> None:
     """Fault: the server asks for a certificate and the client has none. With one it works."""
     mine, key = authority.sign("client", names="DNS:client")
@@ -177,3 +218,7 @@ async def test_a_server_that_wants_our_certificate_gets_it_or_refuses(
             await one.enqueue()
             await asyncio.to_thread(one.enqueue_sync)
         assert "cmdstat_evalsha" in heard(server)
+    record(
+        "TLS: the server wants a client certificate",
+        "refused without one, in one line; with one it works",
+    )

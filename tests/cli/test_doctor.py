@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import subprocess
+import sys
 
 import pytest
 import redis
@@ -223,3 +227,31 @@ def test_a_user_who_may_not_write_is_warned_and_cannot_act(
             assert sorted(raw.keys(f"{namespace}:*")) == sorted(before)
     finally:
         raw.execute_command("ACL", "DELUSER", namespace)
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 4), (b"y\n", 0)])
+def test_on_a_terminal_repair_shows_what_it_would_mend_and_asks(
+    cli: Cli, raw: redis.Redis, keys: QueueKeys, answer: bytes, code: int
+) -> None:
+    job_id = damage(cli, raw, keys)
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, answer)
+        ran = subprocess.run(
+            [sys.executable, "-m", "taskq", "doctor", "--repair"],
+            cwd=cli.folder,
+            env=cli.env,
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+    assert ran.returncode == code
+    assert f"queue default: job {job_id}: homeless (ready)" in ran.stderr
+    assert "Mend 5 findings in default?" in ran.stderr
+    assert (raw.get(keys.retry) is None) == (code == 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest_asyncio
 
 from taskq import TaskQ
 from tests.docs.world import World, fill
+from tests.helpers import wait_until
 from tests.servers import Server, redis_binary, running_server, valkey_binary
 
 #: Stands in for redis-cli where it is not installed.
@@ -94,5 +96,41 @@ def shell(environment: dict[str, str], tmp_path: Path) -> Shell:
             errors="replace",  # payloads are bytes
             timeout=40,
         )
+
+    return run
+
+
+WorkerOf = Callable[[str], "contextlib.AbstractContextManager[Path]"]
+
+
+@pytest.fixture
+def worker_of(environment: dict[str, str], tmp_path: Path, docs_server: Server) -> WorkerOf:
+    """Run `taskq worker APP` in the shell's folder while a block runs; it gets the log's path. The
+    worker must end by itself when it is asked to. Nothing stays in Redis.
+    """
+
+    @contextlib.contextmanager
+    def run(app: str) -> Iterator[Path]:
+        log = tmp_path / "log"
+        client = docs_server.client()
+        with log.open("wb") as output:
+            worker = subprocess.Popen(
+                [Path(sys.executable).parent / "taskq", "worker", app],
+                cwd=tmp_path,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            wait_until(lambda: worker.poll() is not None or client.zcard("taskq:workers"))
+            assert worker.poll() is None, log.read_text()
+            yield log
+        finally:
+            worker.terminate()
+            worker.wait(30)
+            client.flushall()
+            client.close()
+        assert worker.returncode == 0, log.read_text()
 
     return run

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.docs.conftest import Shell
+from tests.docs.conftest import Shell, WorkerOf
 from tests.docs.pages import PAGES, ROOT, Block, blocks
 from tests.docs.world import World
-from tests.helpers import wait_until
-from tests.servers import Server
 
 ALL = list(blocks(*PAGES))
 MARKED = [block for block in ALL if block.mark == "run"]
@@ -46,7 +43,7 @@ def test_marks_are_those_that_tests_know() -> None:
 
 
 def test_the_example_of_the_readme_says_what_the_readme_says(
-    environment: dict[str, str], shell: Shell, tmp_path: Path, docs_server: Server
+    worker_of: WorkerOf, shell: Shell, tmp_path: Path
 ) -> None:
     readme = list(blocks(ROOT / "README.md"))
     (example,) = (block for block in readme if block.mark.startswith("run: as hello.py"))
@@ -57,26 +54,28 @@ def test_the_example_of_the_readme_says_what_the_readme_says(
     assert commands == ["taskq worker hello:app &", "python hello.py"]
     assert len([line for line in example.code.splitlines() if line.strip()]) <= 10
 
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        worker = subprocess.Popen(
-            [Path(sys.executable).parent / "taskq", "worker", "hello:app"],
-            cwd=tmp_path,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        client = docs_server.client()
-        wait_until(lambda: worker.poll() is not None or client.zcard("taskq:workers"))
-        assert worker.poll() is None, log.read_text()
+    with worker_of("hello:app") as log:
         ran = shell(commands[1])
-    finally:
-        worker.terminate()
-        worker.wait(30)
-        client.flushall()
-        client.close()
 
     assert (ran.stdout, ran.returncode) == (expected, 0), ran.stderr + log.read_text()
-    assert worker.returncode == 0, log.read_text()
+
+
+EXAMPLES = {
+    "sync_producer": "",
+    "retry_and_dead_letter": "",
+    "fenced_store": "booked: 42\nrefused: a late writer\nin the ledger: 42\n",
+}
+
+
+@pytest.mark.parametrize(("name", "output"), EXAMPLES.items())
+def test_an_example_runs_beside_a_worker(
+    name: str, output: str, worker_of: WorkerOf, shell: Shell, tmp_path: Path
+) -> None:
+    shutil.copy(ROOT / "examples" / f"{name}.py", tmp_path)
+
+    with worker_of(f"{name}:app") as log:
+        ran = shell(f"python {name}.py")
+
+    assert ran.returncode == 0, ran.stderr + log.read_text()
+    assert ran.stdout
+    assert not output or ran.stdout == output

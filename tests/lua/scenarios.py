@@ -105,14 +105,16 @@ def _promote(engine: Engine) -> Call[Any]:
 
 def _heartbeat(engine: Engine) -> Call[Any]:
     engine.client.hset(engine.keys.suspects, WORKER, START)
+    engine.client.hset(engine.keys.meta, "pressed", "1 2 3")
     engine.client.sadd(engine.keys.cancels(WORKER), "a", "gone")
     engine.seed_running("a")
-    return commands.heartbeat(engine.keys, WORKER, ttl_ms=6000)
+    return commands.heartbeat(engine.keys, WORKER, ttl_ms=6000, watermark=90, pressed_ms=9000)
 
 
 def _retire(engine: Engine) -> Call[Any]:
     engine.seed_alive()
     engine.client.hset(engine.keys.suspects, WORKER, START)
+    engine.client.hset(engine.keys.vitals, WORKER, "rss=1 beat_ms=1")
     engine.client.sadd(engine.keys.cancels(WORKER), "gone")
     return commands.retire(engine.keys, WORKER)
 
@@ -123,6 +125,7 @@ def _reap(engine: Engine) -> Call[Any]:
     engine.seed_running("b", **{"class": "gpu"})
     engine.seed_running("c", crashes=2, waiters="c1")
     engine.seed_running("d", cancel=1, waiters="c1")
+    engine.seed_running("e", crashes=1)
     engine.client.zadd(engine.keys.running(WORKER), {"ghost": 1})
     engine.client.sadd(engine.keys.cancels(WORKER), "d")
     engine.lose(WORKER)

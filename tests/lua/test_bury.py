@@ -116,3 +116,10 @@ def test_a_late_report_of_the_buried_is_stale(engine: Engine) -> None:
         "a": "STALE"
     }
     assert engine.changed(before) == {}
+
+
+def test_whether_it_held_more_is_one_or_zero_on_the_wire(engine: Engine) -> None:
+    for job_id in ("a", "b", "c"):
+        engine.seed_running(job_id)
+
+    assert [engine.raw(engine.bury_call(WORKER, limit=2))[1] for _ in range(2)] == [1, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from taskq import commands
 from taskq.commands import NewJob
 from taskq.errors import JobConflict, QueueFull
 from tests.helpers import a_hash, a_list, a_set, a_zset
@@ -261,3 +262,50 @@ def test_a_look_at_the_memory_that_is_too_old_or_broken_refuses_nothing(
     engine.client.hset(engine.keys.meta, "pressed", pressed)
 
     assert engine.enqueue(NewJob("a", "t", b"p")).created == 1
+
+
+def test_the_jobs_of_a_class_count_once_however_many_join_them(engine: Engine) -> None:
+    engine.enqueue(new("a", job_class="gpu"), new("b", job_class="gpu"))
+
+    assert engine.enqueue(*(new(i, job_class="gpu") for i in "cd"), max_jobs=4).created == 2
+
+
+def test_a_refusal_says_in_one_word_why(engine: Engine) -> None:
+    engine.enqueue(new("a"))
+
+    def raw(job: NewJob, max_jobs: int) -> list[object]:
+        reply: list[object] = engine.raw(
+            commands.enqueue(engine.keys, [job], max_jobs=max_jobs, all_or_none=True)
+        )
+        return reply
+
+    assert raw(NewJob("a", "t", b"other"), 9) == [b"CONFLICT", b"a"]
+    assert raw(new("b"), 1) == [b"FULL", 1, 1]
+
+
+@pytest.mark.parametrize(("tokens", "after"), [(3, 4), (4, 4)])
+def test_news_of_an_earlier_time_is_the_fourth_token_and_never_a_fifth(
+    engine: Engine, tokens: int, after: int
+) -> None:
+    engine.seed_due("scheduled", "a", START + 4000)
+    engine.client.rpush(engine.keys.wake, *["1"] * tokens)
+
+    engine.enqueue(new("b", at="+3000"))
+
+    assert engine.dump()["wake"] == a_list(["1"] * after)
+
+
+def test_another_job_of_the_same_time_wakes_nobody(engine: Engine) -> None:
+    engine.seed_due("scheduled", "a", START + 4000)
+
+    engine.enqueue(new("b", at="+4000"))
+
+    assert "wake" not in engine.dump()
+
+
+def test_the_second_half_of_a_minute_is_still_that_minute(engine: Engine) -> None:
+    engine.now = START + 35_000
+
+    engine.enqueue(new("a"))
+
+    assert engine.dump()[MINUTE].content == {"enqueued": "1"}

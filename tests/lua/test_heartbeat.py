@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from taskq import commands
 from taskq.commands import Beat
 from tests.helpers import a_hash, a_set, a_string, a_zset
@@ -116,3 +118,49 @@ def test_a_server_without_a_limit_is_never_above_it(real: Engine) -> None:
         commands.heartbeat(real.keys, WORKER, ttl_ms=6000, rss=1, watermark=1, pressed_ms=9000)
     )
     assert "meta" not in real.dump()
+
+
+@pytest.mark.parametrize(("watermark", "times", "pressed"), [(0, 2, False), (1, 50, True)])
+def test_a_watermark_of_nothing_is_none_and_one_percent_is_one(
+    real: Engine, watermark: int, times: int, pressed: bool
+) -> None:
+    used = int(real.client.info("memory")["used_memory"])
+    try:
+        real.client.config_set("maxmemory", times * used)
+        look = commands.heartbeat(
+            real.keys, WORKER, ttl_ms=6000, rss=1, watermark=watermark, pressed_ms=9000
+        )
+        real.run(look)
+        assert ("meta" in real.dump()) == pressed
+        real.client.config_set("maxmemory", 10_000 * used)
+        real.run(look)
+        assert "meta" not in real.dump()
+    finally:
+        real.client.config_set("maxmemory", 0)
+
+
+def test_the_smallest_limit_is_a_limit(real: Engine) -> None:
+    look = commands.heartbeat(real.keys, WORKER, ttl_ms=6000, rss=1, watermark=90, pressed_ms=9000)
+    real.run(look)
+    try:
+        real.client.config_set("maxmemory", 1)
+        real.run(look)
+    finally:
+        real.client.config_set("maxmemory", 0)
+    assert real.dump()["meta"].content["pressed"].endswith(" 1")
+
+
+def test_a_user_who_may_not_ask_for_the_memory_beats_all_the_same(real: Engine) -> None:
+    name = real.keys.namespace
+    words = ("reset", "on", "nopass", "~*", "&*", "+@all", "-info")
+    real.client.execute_command("ACL", "SETUSER", name, *words)
+    path = real.client.connection_pool.connection_kwargs["path"]
+    store = real.store_for(type(real.client)(unix_socket_path=path, username=name, password="x"))
+    try:
+        beat = store.run(
+            commands.heartbeat(real.keys, WORKER, ttl_ms=6000, rss=1, watermark=90, pressed_ms=9000)
+        )
+    finally:
+        store.close()
+        real.client.execute_command("ACL", "DELUSER", name)
+    assert beat.now_ms == START

@@ -120,7 +120,9 @@ def run_whole(real: Engine, user: User, rules: list[str], case: Case) -> None:
         real.client.unlink(real.keys.prefix + key)
     call = case.build(real)
     # The clock of the tests is a key of its own.
-    store = user.may(*rules, "+get", f"%R~{real._clock_key}", "&c1", scripts=real.scripts)
+    store = user.may(
+        *rules, "+get", f"%R~{real.keys.namespace}:clock:*", "&c1", scripts=real.scripts
+    )
     store.run(commands.Call(call.script, call.keys, call.args, lambda reply: reply))
     store.close()
 

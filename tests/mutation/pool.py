@@ -8,6 +8,7 @@ that fails. What is broken is decided in tests/mutation/rules.py.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import resource
@@ -50,11 +51,11 @@ class Verdict(NamedTuple):
     by: str
 
 
-def work(pipe: Connection, examples: int) -> None:
+def work(pipe: Connection, examples: int, near: bool) -> None:
     """What a process of the pool does: takes mutants from the pipe, gives verdicts, until None."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     os.chdir(ROOT)
-    plugin = _Plugin(pipe, examples)
+    plugin = _Plugin(pipe, examples, near)
     folders = ["tests/lua"]
     quiet = ["-q", "-q", "-p", "no:cacheprovider", "-o", "timeout=10", "--assert=plain"]
     with Path(os.devnull).open("w") as nowhere, contextlib.ExitStack() as stack:
@@ -68,9 +69,9 @@ def work(pipe: Connection, examples: int) -> None:
 class _Plugin:
     """Takes the place of pytest's run loop."""
 
-    def __init__(self, pipe: Connection, examples: int) -> None:
-        self.pipe, self.examples = pipe, examples
-        self.failed = ""
+    def __init__(self, pipe: Connection, examples: int, near: bool) -> None:
+        self.pipe, self.examples, self.near = pipe, examples, near
+        self.failed, self.broken = "", ""
         self.server: Server
         self.running = contextlib.ExitStack()
         self.place = Path(tempfile.mkdtemp(prefix="taskq-mutant-"))
@@ -79,6 +80,7 @@ class _Plugin:
     def start(self, stack: contextlib.ExitStack) -> None:
         stack.callback(shutil.rmtree, self.place, ignore_errors=True)
         shutil.copytree(taskq.scripts.lua_folder(), self.original)  # it may be edited meanwhile
+        shutil.copytree(self.original, self.folder)
         stack.callback(self.running.close)
         self.restart()
         tests.servers.running_server = self.ours
@@ -121,6 +123,8 @@ class _Plugin:
         if not self.is_lua(scripts):
             return Verdict(mutant.name, "broken", "")
         items = sorted(session.items, key=lambda item: _distance(item, scripts))
+        if self.near and scripts:
+            items = [item for item in items if _distance(item, scripts)[0] < FAR]
         answer = self.fork(lambda: self.try_all(items))
         self.clean()
         word, _, by = answer.partition(" ")
@@ -128,10 +132,11 @@ class _Plugin:
 
     def lay(self, mutant: Mutant) -> None:
         """The folder as it is, but for the mutant's file."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.copytree(self.original, self.folder)
+        if self.broken:
+            shutil.copy(self.original / self.broken, self.folder / self.broken)
+        self.broken = f"{mutant.file}.lua" if mutant.file else ""
         if mutant.file:
-            (self.folder / f"{mutant.file}.lua").write_text(mutant.source, encoding="ascii")
+            (self.folder / self.broken).write_text(mutant.source, encoding="ascii")
 
     def users(self, file: str) -> list[str]:
         """The scripts a file is part of."""
@@ -196,21 +201,35 @@ class _Plugin:
 
 
 def _on_valkey(item: pytest.Item) -> bool:
+    return not {"redis", "fake"} & set(map(str, _params(item).values()))
+
+
+def _params(item: pytest.Item) -> dict[str, Any]:
     params = getattr(item, "callspec", None)
-    kinds = {params.params.get(name) for name in ("engine", "real", "server")} if params else set()
-    return not kinds & {"redis", "fake"}
+    return dict(params.params) if params else {}
+
+
+#: The distance from which on a test says little about a script.
+FAR = 3
 
 
 def _distance(item: pytest.Item, scripts: list[str]) -> tuple[int, int]:
-    """Own tests of the script first, then its scenarios, then the others."""
+    """Own tests of the script first, then its scenarios, then tests that name it, then the others;
+    those that need more than one server are the last of their kind.
+    """
     own = re.sub(r"^test_|\.py$", "", item.path.name)
+    case = getattr(_params(item).get("case"), "script", None)
+    slow = len(scripts) * ("nodes" in getattr(item, "fixturenames", ()))
     if own in scripts:
         return 0, scripts.index(own)
-    params = getattr(item, "callspec", None)
-    case = getattr(params.params.get("case"), "script", None) if params else None
     if case is not None:
-        return (1, scripts.index(case)) if case in scripts else (3, 0)
-    return 2, 0
+        return (1, scripts.index(case) + slow) if case in scripts else (FAR, slow)
+    return (2, slow) if _words(item.path) & set(scripts) else (FAR, slow)
+
+
+@functools.cache
+def _words(path: Path) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", path.read_text(encoding="utf-8")))
 
 
 def try_model(socket_: str, examples: int) -> str:

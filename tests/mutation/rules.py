@@ -190,8 +190,6 @@ def _call(source: str, node: Node) -> Iterator[Edit]:
         yield function.start, function.end, _SWAPS[name], "swap"
     if name in _PLAIN and len(args) == 1 and not _is_argument(args[0]):
         yield node.start, node.end, f"({_text(source, args[0])})", "plain"
-    if name == "text" and _text(source, args[0]) != "now":  # ms have 13 digits, tostring keeps 14
-        yield function.start, function.end, "tostring", "digits"
     if name == "string.format" and args[0].text == "'%.0f'":
         yield node.start, node.end, f"tostring({_text(source, args[1])})", "digits"
     if name == "expect":

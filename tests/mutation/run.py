@@ -44,7 +44,12 @@ def all_mutants(names: Sequence[str]) -> list[Mutant]:
 
 
 def verdicts(
-    todo: Sequence[Mutant], jobs: int, examples: int, *, baseline: bool = True
+    todo: Sequence[Mutant],
+    jobs: int,
+    examples: int,
+    *,
+    near: bool = False,
+    baseline: bool = True,
 ) -> Iterator[Verdict]:
     """What became of each mutant, as it becomes known. `baseline`: first see the tests pass on the
     engine as it is.
@@ -55,7 +60,7 @@ def verdicts(
     processes = []
     for _ in range(min(jobs, len(todo))):
         ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, examples))
+        process = context.Process(target=work, args=(theirs, examples, near))
         process.start()
         theirs.close()
         processes.append(process)
@@ -89,6 +94,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, default=Path("build/mutants.json"))
     parser.add_argument("--jobs", type=int, default=2, help="processes, each with its own server")
     parser.add_argument("--examples", type=int, default=100, help="of the model test; 0: none")
+    parser.add_argument(
+        "--near", action="store_true", help="only tests that name the script, and no model: quick"
+    )
     parser.add_argument("--list", action="store_true", help="print the mutants and run nothing")
     options = parser.parse_args(words)
     names = files([name for words in options.script for name in words.split(",")])
@@ -101,7 +109,8 @@ def main(words: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     results: dict[str, Verdict] = {}
     by_name = {mutant.name: mutant for mutant in todo}
-    for verdict in verdicts(todo, options.jobs, options.examples):
+    examples = 0 if options.near else options.examples
+    for verdict in verdicts(todo, options.jobs, examples, near=options.near):
         results[verdict.name] = verdict
         if verdict.word == "survived":
             mutant = by_name[verdict.name]

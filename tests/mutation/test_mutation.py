@@ -78,7 +78,7 @@ def test_every_listed_equivalent_has_a_reason_and_a_mutant() -> None:
 def test_the_test_that_should_notice_a_broken_token_check_does() -> None:
     broken = of("ack")["elseif job[3] ~= worker then"]
 
-    (verdict,) = run.verdicts([broken], jobs=1, examples=0, baseline=False)
+    (verdict,) = run.verdicts([broken], jobs=1, examples=0, near=True, baseline=False)
 
     assert verdict.name == broken.name
     assert verdict.word == "killed"

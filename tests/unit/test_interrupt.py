@@ -89,8 +89,11 @@ def test_a_loop_that_is_hit_itself_goes_on() -> None:
 
     async def main() -> None:
         steps.append("began")
-        asyncio.get_running_loop().call_later(0.01, steps.append, "later")
-        await asyncio.sleep(0.05)
+        running = asyncio.get_running_loop()
+        running.call_later(0.01, steps.append, "later")
+        end = running.create_future()
+        running.call_later(0.05, end.set_result, None)
+        await end
         steps.append("ended")
 
     hit = iter([True])
