@@ -32,22 +32,24 @@ TITLES = {
 INTRO = """\
 # Reliability
 
-What happens to jobs when things break, as measured: {count} faults injected into real servers, real `taskq worker`
-processes and real networks (namespaces of one Linux machine), each by a test that fails when the promise does not hold.
-[guarantees.md](guarantees.md) has the promises themselves.
+What happens to jobs when things break, as measured: {count} faults injected into real servers,
+real `taskq worker` processes and real networks (namespaces of one Linux machine), each by a test
+that fails when the promise does not hold. [guarantees.md](guarantees.md) has the promises
+themselves.
 
-Producers and tasks write what happens to them to local files, outside Redis. A checker sorts every job from these and a
-last look at Redis: ok, lost, recovered (nobody heard that it was enqueued, but it was), unexpected, or run more than
-once. Every run beyond a job's first needs a reason: it failed, it was told to stop, its worker died, or a fault that the
-scenario declared could have touched it. Two runs of one job at the same time are counted apart.
+Producers and tasks write what happens to them to local files, outside Redis. A checker sorts
+every job from these and a last look at Redis: ok, lost, recovered (nobody heard that it was
+enqueued, but it was), unexpected, or run more than once. Every run beyond a job's first needs a
+reason: it failed, it was told to stop, its worker died, or a fault that the scenario declared
+could have touched it. Two runs of one job at the same time are counted apart.
 
-*Recovery* is from the fault (or its end, where work must wait for that) to the next run. *Extra runs* are runs beyond
-each job's first, all explained. Most scenarios run with heartbeats ten times faster than the default, so that they take
-seconds; where it says default settings, recovery is what you can expect. The machine had two cores, busy with other
-work.
+*Recovery* is from the fault (or its end, where work must wait for that) to the next run. *Extra
+runs* are runs beyond each job's first, all explained. Most scenarios run with heartbeats ten
+times faster than the default, so that they take seconds; where it says default settings, recovery
+is what you can expect. The machine had two cores, busy with other work.
 
-    make test T="tests/chaos"                  # all scenarios; network faults need root and iproute2
-    make chaos SECONDS=600 SEED=7              # random faults under load
+    make test T="tests/chaos"        # all scenarios; network faults need root and iproute2
+    make chaos SECONDS=600 SEED=7    # random faults under load
 """
 
 NOT_PROMISED = """\
@@ -59,9 +61,9 @@ Redis acknowledges what it may still lose; taskq keeps no copy. Measured here:
 NEMESIS = """\
 ## Random faults
 
-`make chaos`: four workers (one of them a supervisor of two), three producers, all kinds of tasks. Faults come at random
-times on workers and server, some at the same time; the seed repeats the schedule. Judged by the same checker: 0 lost, 0
-unexplained, 0 overlapping, or the run fails.
+`make chaos`: four workers (one of them a supervisor of two), three producers, all kinds of tasks.
+Faults come at random times on workers and server, some at the same time; the seed repeats the
+schedule. Judged by the same checker: 0 lost, 0 unexplained, 0 overlapping, or the run fails.
 """
 
 

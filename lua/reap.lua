@@ -40,7 +40,6 @@ local dead_keep_ms, dead_max, keep_ms, limit = tonumber(ARGV[8]), tonumber(ARGV[
 
 expect({ ready, ready .. ':fragile', dead, done }, stats, wake)
 redis.call('SCARD', classes)
-expect({}, vitals)
 local now = math.floor(now_us() / 1000)
 local last = tonumber(redis.call('HGET', meta, 'reaped_ms'))
 if last and now >= last and now - last < every_ms then return { 'OK', text(now), every_ms - (now - last) } end

@@ -22,8 +22,8 @@ from taskq.store_sync import SyncStore
 TRIES = 3
 #: Scripts a worker calls.
 WORKER = (
-    "ack", "bury", "cancel", "claim", "configure", "fail", "heartbeat", "held", "progress", "promote",
-    "reap", "release", "retire",
+    "ack", "bury", "cancel", "claim", "configure", "fail", "heartbeat", "held", "progress",
+    "promote", "reap", "release", "retire",
 )  # fmt: skip
 #: What a worker sends beside its scripts: command and key.
 PLAIN = {"BLPOP": "wake", "SRANDMEMBER": "classes"}

@@ -1,7 +1,7 @@
 """What sentinels know: in which order they are asked, and what their answers mean. No I/O.
 
 Both Sentinel stores share it. A sentinel is believed about where the primary is, never about what
-it is: the server itself must say that it is one.
+it is: the server itself must say that it is one. And it counts only while they name it.
 """
 
 from __future__ import annotations
@@ -69,6 +69,15 @@ def check_role(reply: Any, server: Address) -> None:
         raise StoreUnavailable(
             f"Redis at {server.masked} is no primary ({role or 'no role'});"
             " the sentinels will name another (try again)"
+        )
+
+
+def check_elected(named: Address, server: Address) -> None:
+    """StoreUnavailable unless the sentinels still name this server, now that it has answered."""
+    if named != server:
+        raise StoreUnavailable(
+            f"Redis at {server.masked} was replaced while it was asked: the sentinels name"
+            f" {named.masked} now (try again)"
         )
 
 

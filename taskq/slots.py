@@ -48,7 +48,7 @@ def slot_of(key: str) -> int:
 
 def key_of(call: Call[Any]) -> str | None:
     """A key of the call, which tells its slot; None when it has none."""
-    if call.script:
+    if call.keys:
         return call.keys[0]
     if len(call.args) < 2 or str(call.args[0]).upper() in KEYLESS:
         return None

@@ -11,7 +11,7 @@ from typing import Any
 from taskq.address import Address
 from taskq.errors import StoreError
 from taskq.redis_errors import server_error
-from taskq.sentinels import ASK_SECONDS, Sentinels, check_role
+from taskq.sentinels import ASK_SECONDS, Sentinels, check_elected, check_role
 from taskq.store import Store
 from taskq.wire import ServerError, Wire, open_wire
 
@@ -34,6 +34,7 @@ class SentinelStore(Store):
                 continue
             self._sentinels.answered(sentinel)
             wire = await self._open_primary(primary, timeout)
+            await self._check_again(sentinel, primary, wire)
             self._follow(primary)
             return wire
         raise self._sentinels.nobody(problems)
@@ -48,6 +49,16 @@ class SentinelStore(Store):
         if isinstance(reply, ServerError):
             raise server_error(str(reply), sentinel.masked)
         return self._sentinels.primary(reply, sentinel)
+
+    async def _check_again(self, sentinel: Address, primary: Address, wire: Wire) -> None:
+        """A primary that stood still may answer when another was elected long ago, and it does not
+        know it yet: what it would be told is lost. So it must still be the one.
+        """
+        try:
+            check_elected(await self._ask(sentinel), primary)
+        except BaseException:
+            wire.close()
+            raise
 
     async def _open_primary(self, primary: Address, timeout: float | None) -> Wire:
         wire = await self._open_at(primary, timeout)

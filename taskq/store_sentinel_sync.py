@@ -17,7 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from taskq.address import Address
 from taskq.errors import StoreError, StoreUnavailable
-from taskq.sentinels import ASK_SECONDS, Sentinels, check_role
+from taskq.sentinels import ASK_SECONDS, Sentinels, check_elected, check_role
 from taskq.store_sync import SyncStore
 
 _LOST = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, MasterDownError)
@@ -41,7 +41,7 @@ class SentinelSyncStore(SyncStore):
         with self._lock:
             if self._client is None:
                 primary = self._find()
-                self._client = self._client_at(primary, greet=_only(primary))
+                self._client = self._client_at(primary, greet=self._only(primary))
             return self._client
 
     def _find(self) -> Address:
@@ -74,17 +74,19 @@ class SentinelSyncStore(SyncStore):
         with contextlib.suppress(RedisError, OSError):
             client.connection_pool.disconnect(inuse_connections=False)
 
+    def _only(self, primary: Address) -> Any:
+        """A greeting for redis-py that refuses a server which is no primary, or is none any more:
+        one that stood still may not know yet that another was elected.
+        """
 
-def _only(primary: Address) -> Any:
-    """A greeting for redis-py that refuses a server which is no primary."""
+        def greet(connection: Any) -> None:
+            connection.on_connect()
+            connection.send_command("ROLE")
+            reply = connection.read_response()
+            try:
+                check_role(reply, primary)
+                check_elected(self._find(), primary)
+            except StoreError as error:
+                raise RedisConnectionError(str(error)) from error
 
-    def greet(connection: Any) -> None:
-        connection.on_connect()
-        connection.send_command("ROLE")
-        reply = connection.read_response()
-        try:
-            check_role(reply, primary)
-        except StoreUnavailable as error:
-            raise RedisConnectionError(str(error)) from error
-
-    return greet
+        return greet

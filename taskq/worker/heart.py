@@ -23,12 +23,15 @@ log = logging.getLogger("taskq.heart")
 #: The roster is told, and the server's memory looked at, at every so many beats: an idle worker
 #: should send little.
 ROSTER_EVERY = 5
+#: Beats in a row at which more is held than is known, before that is looked into.
+UNKNOWN_FOR = 3
 
 
 class Heart:
     """Beats for every queue of a worker, every `settings.heartbeat` seconds.
 
-    `on_cancel(line, ids)` and `on_lapse(line)` are called on the heart's thread.
+    `on_cancel(line, ids)`, `on_lapse(line)` and `known(line)` are called on the heart's thread;
+    `known` says how many jobs the worker thinks it holds, None while that is changing.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Heart:
         load: Callable[[], Load],
         on_cancel: Callable[[Line, list[str]], None],
         on_lapse: Callable[[Line], None],
+        known: Callable[[Line], int | None],
     ) -> None:
         self.store = store
         self._settings = settings
@@ -50,6 +54,9 @@ class Heart:
         self._load = load
         self._on_cancel = on_cancel
         self._on_lapse = on_lapse
+        self._known = known
+        self._unknown: dict[str, int] = {}
+        """Beats in a row at which a queue said that we hold more than we know of."""
         self._wanted = threading.Event()
         self._stopping = False
         self._beats = 0
@@ -115,9 +122,11 @@ class Heart:
             self._failing.discard(line.queue)
             # After a failed beat the reply that said "lapsed" may be the one that was lost.
             if (beat.lapsed or lost) and not first:
+                log.warning("queue %s: beat again after a gap", line.queue)
                 self._on_lapse(line)
             if beat.cancels:
                 self._on_cancel(line, beat.cancels)
+            self._compare(line, beat.holding)
         if problem is not None:
             raise problem
         if look:
@@ -140,6 +149,20 @@ class Heart:
         # Not the time of the reply: the server counts from somewhere between the two.
         line.beaten_at = max(line.beaten_at, sent)
         return beat
+
+    def _compare(self, line: Line, holding: int) -> None:
+        """A job that is held here and runs nowhere would wait for the end of this worker: whatever
+        lost it (a repair, a bug), ask for it.
+        """
+        known = self._known(line)
+        if known is None:
+            return
+        odd = self._unknown.get(line.queue, 0) + 1 if holding > known else 0
+        if odd >= UNKNOWN_FOR:
+            log.warning("queue %s: holds %d jobs, knows of %d: asking", line.queue, holding, known)
+            self._on_lapse(line)
+            odd = 0
+        self._unknown[line.queue] = odd
 
     def tell_roster(self) -> None:
         """Write what this worker is and does, under each id it goes by."""

@@ -103,8 +103,13 @@ class _Slot:
     async def run(self, work: Work) -> bytes:
         """The encoded result. Raises RemoteError, Retry, Discard or ProcessDied."""
         try:
-            pool = await self.start()
-            kind, *parts = await asyncio.get_running_loop().run_in_executor(pool, perform, work)
+            loop = asyncio.get_running_loop()
+            try:
+                running = loop.run_in_executor(await self.start(), perform, work)
+            except BrokenProcessPool:  # it died while it was idle: this job has not begun
+                self.kill()
+                running = loop.run_in_executor(await self.start(), perform, work)
+            kind, *parts = await running
         except BrokenProcessPool as error:
             self.kill()
             raise ProcessDied("the process that ran the task died (killed, or os._exit)") from error

@@ -7,9 +7,11 @@ reported follows from its `why`, in runner.py.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from taskq.worker.line import Line
 from taskq.worker.policy import TaskTimeout
@@ -20,6 +22,8 @@ log = logging.getLogger("taskq.job")
 
 #: Seconds a cancelled coroutine has to end before it is left behind.
 STUBBORN = 5.0
+#: Seconds a thread that was told of a lost lease has to end before it is left behind.
+TOLD = 1.0
 
 
 class Stopper:
@@ -46,7 +50,7 @@ class Stopper:
         """Stop the runs that take too long. Called about ten times a second."""
         now = time.monotonic()
         for run in [run for run in self._running.values() if run.ends_at <= now]:
-            if run.why and run.task.executor == "async":
+            if run.why and run.task.executor != "process":
                 self._leave_behind(run)
             elif not run.why:
                 self._stop(run, run.bound)
@@ -61,7 +65,7 @@ class Stopper:
         if run.task.executor == "process":
             run.slot.kill()
         elif run.task.executor == "async" and run.handle is not None:
-            run.handle.cancel()
+            _cancel(run.handle)
 
     def _leave_behind(self, run: Run) -> None:
         """It does not end: report it, and free its slot for others."""
@@ -108,25 +112,36 @@ class Stopper:
         return len(runs)
 
     def stop_fenced(self, line: Line) -> None:
-        """Stop what `fence` marked, and note it as released. Threads cannot be stopped: they are
-        left behind, and see `ctx.lease_lost`.
+        """Stop what `fence` marked; it is released when it has ended. Threads cannot be stopped,
+        only told: those that do not listen are left behind soon.
         """
         for run in [run for run in self._running.values() if run.line is line]:
             if run.why == "fenced":
                 self._stop(run, "fenced")
                 if run.task.executor == "thread":
-                    self._threads.abandon()
-                    self._fail(run, asyncio.CancelledError())
+                    run.ends_at = time.monotonic() + TOLD
 
     def abandon_all(self) -> None:
-        """The worker goes: stop everything and note it as released, unpunished."""
+        """The worker goes: stop everything; what ends is released, unpunished."""
         for run in list(self._running.values()):
             self._stop(run, "shutdown")
-            if run.task.executor == "thread":
-                self._fail(run, asyncio.CancelledError())
 
     def release_all(self) -> None:
         """What did not even end when it was stopped is noted as released all the same."""
         for run in list(self._running.values()):
             run.why = "shutdown"
             self._fail(run, asyncio.CancelledError())
+
+
+def _cancel(handle: asyncio.Future[Any]) -> None:
+    """Cancel a coroutine, but let it begin: one that is cancelled before its first step is thrown
+    away unseen, and its end would never be noted.
+    """
+    coroutine = handle.get_coro() if isinstance(handle, asyncio.Task) else None
+    fresh = inspect.iscoroutine(coroutine) and (
+        inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+    )
+    if fresh:
+        asyncio.get_running_loop().call_soon(handle.cancel)
+    else:
+        handle.cancel()

@@ -116,6 +116,7 @@ class Worker:
             load=self._load,
             on_cancel=self._on_cancel,
             on_lapse=self._on_lapse,
+            known=self._known,
         )
         self.watchman = Watchman(
             self.lines,
@@ -163,8 +164,13 @@ class Worker:
     def _on_cancel(self, line: Line, ids: list[str]) -> None:
         self._on_loop(self.runner.stopper.cancel, line.queue, ids)
 
+    def _known(self, line: Line) -> int | None:
+        if line.flying or line.unsure or line.fenced:
+            return None
+        runs = sum(run.line is line for run in list(self.runner.running.values()))
+        return runs + len(line.unreported())
+
     def _on_lapse(self, line: Line) -> None:
-        log.warning("queue %s: beat again after a gap", line.queue)
         self._on_loop(self._check_leases, line)
 
     def _check_leases(self, line: Line) -> None:

@@ -22,6 +22,9 @@ AFTER = 2.0
 #: Faults of single processes in which these cannot run, and so cannot stop what they run in time.
 UNFENCED = frozenset({"frozen", "interpreter held"})
 
+#: Nobody can kill a thread: one whose job was given back goes on until it looks at its context, s.
+THREAD_LOOKS = 0.3
+
 #: What a verdict may hold beside `ok`, `recovered` and explained duplicates.
 VIOLATIONS = (
     "lost",
@@ -61,6 +64,7 @@ class Run:
     mark: str
     began: float
     last: float
+    thread: bool = False
     ticks: bool = False
     ended: float | None = None
     how: str = ""
@@ -99,6 +103,8 @@ class Verdict:
     reasons: Counter[str] = field(default_factory=Counter)
     unfenced: int = 0
     """Runs that overlapped with one of a process that could not run: nobody can prevent that."""
+    threads: int = 0
+    """Runs that overlapped for a moment with one on a thread that had not looked yet."""
     longest_recovery: float = 0.0
     """From the last that was heard of a run whose worker died to the start of the next run, s."""
 
@@ -150,7 +156,7 @@ class Verdict:
         words += [f"unexpected {len(self.unexpected)}", f"extra runs {self.duplicates}"]
         words += [f"of jobs explained {len(self.explained)} unexplained {len(self.unexplained)}"]
         words += [f"{name} {len(getattr(self, name))}" for name in VIOLATIONS[3:]]
-        words += [f"beside a frozen run {self.unfenced}"]
+        words += [f"beside a frozen run {self.unfenced}", f"beside a thread {self.threads}"]
         return ", ".join([*words, f"longest recovery {self.longest_recovery:.2f} s"])
 
 
@@ -193,6 +199,7 @@ def runs_of(events: Iterable[Event]) -> dict[str, list[Run]]:
                 mark=event["mark"],
                 began=event["at"],
                 last=event["at"],
+                thread=event.get("thread", False),
             )
             runs[run.job, run.token, run.pid] = run
             by_job[run.job].append(run)
@@ -314,6 +321,9 @@ def _judge_overlaps(verdict: Verdict, job: str, runs: list[Run], faults: Collect
                 verdict.unfenced += 1
                 continue
             late = min(one.until, one.told or math.inf) - two.began
+            if one.thread and late < THREAD_LOOKS:
+                verdict.threads += 1
+                continue
             why = f"still ran on {one.worker} {late:.3f} s after it began on {two.worker}"
             _add(verdict, "overlapping", job, why)
 

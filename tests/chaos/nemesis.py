@@ -301,7 +301,9 @@ def run(seconds: float, seed: int, rate: float, say: Callable[[str], None]) -> t
         finally:
             bed.close()
         problems = verdict.violations() + nemesis.problems
-        dead = Counter(r.reason for r in verdict.records.values() if r.state == "dead")
+        dead = Counter(
+            f"{r.reason} {r.task}" for r in verdict.records.values() if r.state == "dead"
+        )
         counted = Counter(step.kind for step in steps)
         words = [
             f"seed {seed}: {verdict.figures()}",

@@ -12,11 +12,13 @@ import ctypes
 import hashlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from taskq import Context, Discard, Retry, TaskQ
+from taskq.errors import LeaseLost
 from tests.chaos.ledger import FOLDER, Ledger, mine
 from tests.chaos.sink import FencedSink
 
@@ -34,8 +36,16 @@ class Life:
         self.ctx = ctx
         self.mark = mark
         self.told = False
+        self.over = False
         self.run = {"job": ctx.job_id, "token": ctx.token, "pid": os.getpid()}
-        self.ledger.note("start", **self.run, worker=ctx.worker_id, attempt=ctx.attempt, mark=mark)
+        self.ledger.note(
+            "start",
+            **self.run,
+            worker=ctx.worker_id,
+            attempt=ctx.attempt,
+            mark=mark,
+            thread=threading.current_thread() is not threading.main_thread(),
+        )
 
     def tick(self) -> None:
         self.ledger.note("tick", **self.run)
@@ -46,6 +56,7 @@ class Life:
             self.ledger.note("told", **self.run, why=why)
 
     def end(self, how: str) -> str:
+        self.over = True
         self.ledger.note("end", **self.run, how=how)
         return f"{self.mark} {self.ctx.token}"
 
@@ -56,6 +67,10 @@ class Life:
         except FileExistsError:
             return False
         return True
+
+    def steps(self, seconds: float, again: float | None) -> int:
+        """How many ticks to wait: for `seconds`, or in runs after the first for `again`."""
+        return round((seconds if again is None or self.first() else again) / TICK)
 
     def look(self) -> bool:
         """For code without an event loop: is it told to stop? Notes it."""
@@ -78,7 +93,8 @@ def living(ctx: Context, mark: str) -> Iterator[Life]:
         life.end("stopped")
         raise
     except BaseException:
-        life.end("failed")
+        if not life.over:
+            life.end("failed")
         raise
 
 
@@ -100,27 +116,30 @@ async def quick(ctx: Context, mark: str) -> str:
 async def sleeper(ctx: Context, mark: str, seconds: float, again: float | None = None) -> str:
     """Waits as a good coroutine does; `again` s in runs after the first."""
     with living(ctx, mark) as life:
-        await _live(life, seconds if again is None or life.first() else again)
+        for _ in range(life.steps(seconds, again)):
+            await asyncio.sleep(TICK)
+            life.tick()
         return life.end("done")
 
 
 @app.task(executor="thread")
-def thread_sleeper(ctx: Context, mark: str, seconds: float) -> str:
+def thread_sleeper(ctx: Context, mark: str, seconds: float, again: float | None = None) -> str:
     """Waits on a thread and looks at its context, as threads should."""
     with living(ctx, mark) as life:
-        for _ in range(round(seconds / TICK)):
+        for _ in range(life.steps(seconds, again)):
             time.sleep(TICK)
             life.tick()
             if life.look():
-                return life.end("stopped")
+                life.end("stopped")
+                raise LeaseLost("told to stop", job_id=ctx.job_id)
         return life.end("done")
 
 
 @app.task(executor="process")
-def process_sleeper(ctx: Context, mark: str, seconds: float) -> str:
+def process_sleeper(ctx: Context, mark: str, seconds: float, again: float | None = None) -> str:
     """Waits in a process of its own."""
     with living(ctx, mark) as life:
-        for _ in range(round(seconds / TICK)):
+        for _ in range(life.steps(seconds, again)):
             time.sleep(TICK)
             life.tick()
         return life.end("done")

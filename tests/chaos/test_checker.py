@@ -28,8 +28,11 @@ class Story:
         self.note(0, "tried", job=job, mark="m")
         return self.note(0, outcome, job=job) if outcome else self
 
-    def start(self, at: float, token: int = 1, pid: int = 10, mark: str = "m") -> Story:
-        return self.note(at, "start", token=token, pid=pid, worker=f"w{pid}", mark=mark)
+    def start(
+        self, at: float, token: int = 1, pid: int = 10, mark: str = "m", thread: bool = False
+    ) -> Story:
+        words = {"token": token, "pid": pid, "worker": f"w{pid}", "mark": mark}
+        return self.note(at, "start", **words, thread=thread)
 
     def run(self, at: float, what: str, token: int = 1, pid: int = 10, **fields: Any) -> Story:
         return self.note(at, what, token=token, pid=pid, **fields)
@@ -210,6 +213,16 @@ def test_only_a_run_of_a_process_that_could_not_run_may_overlap() -> None:
         "overlapping"
     }
     assert names(story().fault(1, 5, kind="frozen").judge(done(2))) == {"overlapping"}
+
+
+def test_a_thread_may_overlap_until_it_looks_and_no_longer() -> None:
+    def story(seconds: float) -> Story:
+        began = Story().sent().start(1, thread=True).run(5 + seconds, "tick")
+        return twice(began.run(5 + seconds, "told", why="lease_lost"))
+
+    moment = story(0.1).judge(done(2))
+    assert (names(moment), moment.threads) == (set(), 1)
+    assert names(story(0.5).judge(done(2))) == {"overlapping"}
 
 
 def test_the_last_sign_of_life_counts_where_no_end_was_written() -> None:

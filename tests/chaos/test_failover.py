@@ -64,9 +64,11 @@ def lost_at(bed: Bed, verdict: Verdict, killed: float) -> str:
     """
     returned = {e["job"]: e["at"] for e in bed.events("returned")}
     ages = [killed - returned[job] for job in verdict.lost]
-    assert all(age < 1.0 for age in ages), f"lost long after they were replicated: {max(ages)}"
     if not ages:
         return "0 acknowledged jobs lost"
+    assert max(ages) < 1.0, f"lost, though they were acknowledged {max(ages):.1f} s before"
+    # An ack may be read a moment after the kill.
+    assert min(ages) > -0.2, f"lost, though they were acknowledged {-min(ages):.1f} s after"
     return f"{len(ages)} acknowledged jobs lost, of the last {max(ages) * 1000:.0f} ms"
 
 
@@ -103,7 +105,7 @@ def test_a_sentinel_failover_under_a_thousand_jobs_a_second(stage: Stage, how: s
         bed.declare("failover", since=since - 1.0, until=now())
 
     verdict = rolled_back(bed)
-    words = lost_at(bed, verdict, since + (1.5 if how == "frozen" else 0))
+    words = lost_at(bed, verdict, since)
     assert all(worker.alive for worker in bed.workers)
     unknown = len(bed.events("unknown"))
     bed.record(

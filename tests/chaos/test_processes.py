@@ -72,9 +72,9 @@ def test_jobs_of_a_killed_worker_of_all_kinds_are_run_by_others(bed: Bed) -> Non
     """SIGKILL with coroutines, threads and processes at work. H1, H4: each runs twice, no more."""
     first = bed.worker()
     jobs = [
-        *bed.produce("sleeper", 1.0, count=20),
-        *bed.produce("thread_sleeper", 1.0, count=5),
-        *bed.produce("process_sleeper", 1.0, count=2),
+        *bed.produce("sleeper", 30.0, 0.1, count=20),
+        *bed.produce("thread_sleeper", 30.0, 0.1, count=5),
+        *bed.produce("process_sleeper", 30.0, 0.1, count=2),
     ]
     for job in jobs:
         bed.wait_start(job)

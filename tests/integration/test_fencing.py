@@ -146,7 +146,8 @@ async def test_a_thread_is_told_that_its_lease_is_lost(server: Restartable, app:
         async with frozen(server):
             await eventually(lambda: told, 5)
         assert told[0]
-        assert await job.result(timeout=10) == 2
+        # It listened and ended, and nobody else had the job: what it returned counts.
+        assert await job.result(timeout=10) == 1
 
 
 async def test_a_process_is_killed(server: Restartable, tmp_path: Path) -> None:

@@ -290,3 +290,25 @@ async def test_a_worker_survives_a_server_that_stands_still_for_longer_than_its_
 
         words = {"socket_timeout": 0.7, "isolation": isolation}
         await outlive(namespace, server.url, stand_still, times=times, **words)
+
+
+async def test_a_job_that_is_held_and_runs_nowhere_is_found_by_the_heartbeats(
+    make_app: MakeApp, namespace: str, raw: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a repair, or a bug: the record says that this worker has it."""
+    app = make_app(heartbeat=0.1)
+
+    @app.task
+    async def run() -> str:
+        return "ran"
+
+    async with app, working(app) as worker:
+        await eventually(lambda: worker.pump.idle)
+        keys = worker.lines[0].keys
+        later = await run.options(delay=3600).enqueue()
+        raw.zrem(keys.scheduled, later.id)
+        raw.hset(keys.job(later.id), mapping={"state": "running", "worker": worker.id, "token": 7})
+        raw.zadd(keys.running(worker.id), {later.id: 1})
+
+        assert await later.result(timeout=10) == "ran"
+        assert "holds 1 jobs, knows of 0" in caplog.text

@@ -151,7 +151,7 @@ def test_a_guarded_script_never_begins_while_its_slot_moves(bench: Bench, case: 
 
 
 def test_without_the_guard_a_script_can_stop_half_way(bench: Bench) -> None:
-    """Why there is a guard: `revive` empties the index of the dead, and may not look there again."""
+    """Why there is a guard: `revive` empties the index of the dead, and may not look there now."""
     engine = bench.engine
     engine.seed_ended("a", "dead")
     engine.seed_ended("b", "cancelled")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,24 @@ async def test_no_process_outlives_its_worker(app: TaskQ, tmp_path: Path) -> Non
 
         assert pids
         await eventually(lambda: all(gone(pid) for pid in pids))
+
+
+async def test_a_process_that_died_while_it_was_idle_costs_the_next_job_nothing(
+    app: TaskQ,
+) -> None:
+    tasks = adopt(app, "pid")
+    async with app, working(app) as worker:
+        first = await (await tasks.pid.enqueue(1)).result(timeout=20)
+        for slot in worker.runner.processes._idle:
+            os.kill(slot._pid, signal.SIGKILL)
+        await eventually(
+            lambda: all(
+                slot._pool is not None and slot._pool._broken
+                for slot in worker.runner.processes._idle
+            )
+        )
+
+        job = await tasks.pid.enqueue(1)
+        second = await job.result(timeout=20)
+        assert (await job.info()).attempt == 0
+    assert first[0] != second[0]

@@ -128,6 +128,7 @@ def _reap(engine: Engine) -> Call[Any]:
     engine.seed_running("e", crashes=1)
     engine.client.zadd(engine.keys.running(WORKER), {"ghost": 1})
     engine.client.sadd(engine.keys.cancels(WORKER), "d")
+    engine.client.hset(engine.keys.vitals, WORKER, "rss=5000000 beat_ms=1")
     engine.lose(WORKER)
     engine.client.sadd(engine.keys.holders, "w2")
     return engine.reap_call(dead_max=1)
@@ -135,7 +136,6 @@ def _reap(engine: Engine) -> Call[Any]:
 
 def _bury(engine: Engine) -> Call[Any]:
     _reap(engine)
-    engine.client.hset(engine.keys.vitals, WORKER, "rss=5000000 beat_ms=1")
     return engine.bury_call(WORKER, dead_max=1)
 
 
@@ -160,7 +160,7 @@ def _cancel_confirmed(engine: Engine) -> Call[Any]:
 
 def _revive(engine: Engine) -> Call[Any]:
     engine.seed_ended("a", "dead", error="E")
-    engine.seed_ended("b", "cancelled")
+    engine.seed_ended("b", "cancelled", **{"class": "gpu"})
     engine.seed_job("c", "running")
     return commands.revive(engine.keys, ("a", "b", "c", "d"))
 

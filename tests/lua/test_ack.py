@@ -237,3 +237,15 @@ def test_the_rank_left_behind_is_text_on_the_wire(engine: Engine) -> None:
     replies = [engine.raw(engine.ack_call(Ack("x", "7", b"", 0), limit=2)) for _ in range(2)]
 
     assert [reply[3] for reply in replies] == [b"2", b""]
+
+
+@pytest.mark.parametrize(("most", "kept"), [(3, 3), (4, 3), (2, 2)])
+def test_as_many_ended_jobs_as_may_be_kept_are_kept(engine: Engine, most: int, kept: int) -> None:
+    for n in range(2):
+        engine.seed_ended(f"old{n}", "completed", at=START - 10 + n)
+    engine.seed_running("a")
+
+    engine.ack(Ack("a", "7", b"", KEEP), done_max=most)
+
+    assert engine.client.zcard(engine.keys.done) == kept
+    assert engine.client.exists(engine.keys.job("old1"), engine.keys.job("a")) == 2

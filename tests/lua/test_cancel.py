@@ -7,7 +7,7 @@ import pytest
 from taskq import commands
 from taskq.errors import JobNotFound, LeaseLost, WrongState
 from tests.helpers import a_set, a_zset
-from tests.lua.engine import KEEP, START, WORKER, Engine, counted, failure, job
+from tests.lua.engine import KEEP, MINUTE, START, WORKER, Engine, counted, failure, job
 
 LEASE = {"token": 7, "worker": WORKER, "rank": 5, "started_ms": START}
 
@@ -155,3 +155,13 @@ def test_each_answer_is_its_own_error_in_python(engine: Engine) -> None:
     assert caught.value.state == "dead"
     with pytest.raises(LeaseLost, match="running"):
         cancel("running", token="6")
+
+
+def test_a_job_kept_for_no_time_is_not_listed_among_those_that_ended(engine: Engine) -> None:
+    engine.seed_ended("old", "cancelled")
+    engine.seed_ready("a")
+    before = engine.dump()
+
+    engine.cancel_raw("a", keep_ms=0)
+
+    assert engine.changed(before).keys() == {"job:a", "ready", "stats", MINUTE}

@@ -294,3 +294,9 @@ def test_a_claimed_job_has_no_ttl(engine: Engine) -> None:
 
     assert engine.ttl("job:a") == -1
     assert engine.ttl(f"running:{WORKER}") == -1
+
+
+def test_a_time_that_never_comes_is_told_in_digits(engine: Engine) -> None:
+    engine.client.zadd(engine.keys.scheduled, {"never": "inf"})
+
+    assert engine.raw(engine.claim_call())[2] == b"1" + b"0" * 14

@@ -309,3 +309,24 @@ def test_the_second_half_of_a_minute_is_still_that_minute(engine: Engine) -> Non
     engine.enqueue(new("a"))
 
     assert engine.dump()[MINUTE].content == {"enqueued": "1"}
+
+
+def test_a_table_of_patience_that_is_too_short_leaves_a_minute_to_the_rest(engine: Engine) -> None:
+    engine.client.hset(engine.keys.meta, mapping={"policy": "aging", "patience_ms": "7 8"})
+
+    engine.enqueue(new("a", priority=1), new("b", priority=2))
+
+    assert engine.dump()["ready"] == a_zset({"a": START + 8, "b": START + 60_000})
+
+
+def test_a_horizon_that_is_no_number_is_the_default(engine: Engine) -> None:
+    engine.client.hset(engine.keys.meta, "horizon_ms", "soon")
+
+    assert engine.enqueue(new("a")).created == 1
+    assert engine.dump()["ready"] == a_zset({"a": DEFAULT_RANK})
+
+
+def test_a_deadline_at_the_end_of_the_calendar_keeps_its_digits(engine: Engine) -> None:
+    engine.enqueue(new("a", deadline="253402300799999"))
+
+    assert engine.dump()["job:a"] == job("ready", deadline_ms=253402300799999)

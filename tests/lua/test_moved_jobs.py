@@ -150,3 +150,22 @@ def test_in_a_slot_that_is_half_moved_a_script_does_all_or_nothing(
         assert listed(halved, moved) == where, "taken for a missing job"
 
     assert bool(refused) == (case.script not in UNAWARE)
+
+
+def test_what_a_lost_worker_holds_is_not_nothing_because_it_may_not_be_read(
+    real: Engine, user: str
+) -> None:
+    real.seed_running("a")
+    real.lose(WORKER)
+    rules = ["reset", "on", "nopass", "&*", "+@all", f"~{real.clock_key}"]
+    real.client.execute_command(
+        "ACL", "SETUSER", user, *rules, f"~{real.keys.prefix}[^r]*", f"~{real.keys.ready}*"
+    )
+    path = real.client.connection_pool.connection_kwargs["path"]
+    store = real.store_for(type(real.client)(unix_socket_path=path, username=user, password="x"))
+    before = real.dump()
+
+    with contextlib.closing(store), pytest.raises(StoreError):
+        store.run(real.reap_call())
+
+    assert real.changed(before) == {}

@@ -135,3 +135,11 @@ def test_a_job_named_like_the_due_time_of_another_is_not_due_with_it(engine: Eng
 
     assert promote(engine) == (1, 5000)
     assert engine.dump()["scheduled"] == a_zset({str(START): START + 5000})
+
+
+def test_a_deadline_that_is_no_number_stops_nobody(engine: Engine) -> None:
+    engine.seed_due("scheduled", "a", START, deadline_ms="nan")
+    engine.seed_due("scheduled", "b", START)
+
+    assert promote(engine) == (2, -1)
+    assert engine.dump()["ready"].content["a"] == START

@@ -292,3 +292,70 @@ def test_a_dead_job_knows_what_its_last_worker_held_when_it_was_last_heard(engin
     dump = engine.dump()
     assert dump["job:a"].content["error"].endswith("(crash 3); 812 MB at its last heartbeat")
     assert "vitals" not in dump
+
+
+def test_a_worker_whose_running_set_was_written_over_is_forgotten_all_the_same(
+    engine: Engine,
+) -> None:
+    engine.lose(WORKER)
+    engine.client.set(engine.keys.running(WORKER), "oops")
+
+    assert engine.reap().jobs == []
+    assert "holders" not in engine.dump()
+
+
+def test_a_count_of_crashes_that_is_no_number_starts_anew_and_stops_nobody(engine: Engine) -> None:
+    engine.seed_running("a", crashes="many")
+    engine.seed_running("b")
+    engine.lose(WORKER)
+
+    assert [word for _, word, _ in engine.reap().jobs] == ["READY", "READY"]
+    assert engine.dump()["job:a"].content["crashes"] == "1"
+
+
+def test_dead_jobs_beyond_the_limit_go_a_bounded_number_a_call(engine: Engine) -> None:
+    for n in range(30):
+        engine.seed_ended(f"old{n:02}", "dead", at=START - 100 + n)
+    for job_id in ("a", "b"):
+        engine.seed_running(job_id, crashes=2)
+    engine.lose(WORKER)
+
+    engine.reap(dead_max=1)
+
+    assert engine.client.zcard(engine.keys.dead) == 32 - 14
+
+
+def test_a_second_pass_in_the_same_millisecond_is_none(engine: Engine) -> None:
+    engine.seed_running("a")
+    engine.lose(WORKER)
+    engine.client.hset(engine.keys.meta, "reaped_ms", engine.now)
+    before = engine.dump()
+
+    assert engine.raw(engine.reap_call()) == [b"OK", str(START).encode(), 1000]
+    assert engine.changed(before) == {}
+
+
+def test_a_pass_looks_at_a_hundred_workers(engine: Engine) -> None:
+    engine.client.hset(engine.keys.meta, "reaped_ms", engine.now - 1000)
+    engine.client.sadd(engine.keys.holders, *(f"w{n}" for n in range(150)))
+
+    engine.reap()
+
+    assert engine.client.hlen(engine.keys.suspects) == 100
+    engine.client.unlink(engine.keys.holders, engine.keys.suspects)
+
+
+def test_the_next_pass_is_when_the_first_suspicion_is_old_enough(engine: Engine) -> None:
+    engine.client.hset(engine.keys.meta, "reaped_ms", engine.now - 5000)
+    engine.client.sadd(engine.keys.holders, "w1")
+
+    assert engine.reap(every_ms=5000).wait_ms == 2500
+
+    engine.now += 5000
+    engine.client.hset(engine.keys.suspects, "w1", engine.now - 100)
+    assert engine.reap(every_ms=5000).wait_ms == 2400
+
+    engine.now += 1000
+    engine.client.hset(engine.keys.suspects, "w1", engine.now - 100)
+    assert engine.reap(every_ms=1000).wait_ms == 1000
+    engine.client.unlink(engine.keys.holders, engine.keys.suspects)

@@ -98,3 +98,16 @@ def test_a_released_job_is_claimed_with_a_greater_token(engine: Engine) -> None:
     engine.release(("a", str(ahead), ""))
 
     assert int(engine.claim().jobs[0].token) > ahead
+
+
+@pytest.mark.parametrize("rank", [None, "nan", "first"])
+def test_a_rank_that_is_no_number_goes_first_and_stops_nobody(
+    engine: Engine, rank: str | None
+) -> None:
+    engine.seed_running("a", rank=rank)
+    if rank is None:
+        engine.client.hdel(engine.keys.job("a"), "rank")
+    engine.seed_running("b")
+
+    assert engine.release(("a", "7", ""), ("b", "7", "")) == {"a": "READY", "b": "READY"}
+    assert engine.dump()["ready"] == a_zset({"a": 0, "b": 5})

@@ -109,3 +109,23 @@ def test_a_fragile_job_is_no_longer_fragile(engine: Engine) -> None:
 
     assert engine.dump()["ready"] == a_zset({"a": RANK})
     assert engine.dump()["job:a"] == job("ready")
+
+
+def test_the_policy_the_horizon_and_the_patience_of_the_queue_count(engine: Engine) -> None:
+    engine.client.hset(engine.keys.meta, "horizon_ms", 5)
+    engine.seed_ended("a", "dead")
+    revive(engine, "a")
+    patience = "10 9 8 7 6 5 4 3 2 1"
+    engine.client.hset(engine.keys.meta, mapping={"policy": "aging", "patience_ms": patience})
+    engine.seed_ended("b", "dead", priority=9)
+    revive(engine, "b")
+
+    assert engine.dump()["ready"].content == {"a": 4 * 10**13 + START + 5, "b": START + 1}
+
+
+def test_a_job_of_a_class_keeps_its_class(engine: Engine) -> None:
+    engine.seed_ended("a", "dead", **{"class": "gpu"})
+
+    revive(engine, "a")
+
+    assert engine.dump()["job:a"].content["class"] == "gpu"

@@ -58,3 +58,20 @@ def test_a_head_without_a_record_is_shown_all_the_same(engine: Engine) -> None:
     engine.client.zadd(engine.keys.ready, {"ghost": 5})
 
     assert stats(engine).head == ("ghost", 5.0, 0)
+
+
+def test_two_hundred_workers_and_classes_are_looked_at(engine: Engine) -> None:
+    for key in (engine.keys.holders, engine.keys.classes):
+        engine.client.sadd(key, *(f"n{n}" for n in range(250)))
+
+    found = stats(engine)
+
+    assert (len(found.workers), len(found.classes)) == (200, 200)
+    engine.client.unlink(engine.keys.holders)
+
+
+def test_without_a_next_job_its_words_are_empty_on_the_wire(engine: Engine) -> None:
+    assert engine.raw(commands.stats(engine.keys))[-1] == [b"", b"", b""]
+    engine.client.zadd(engine.keys.ready, {"ghost": 7})
+    assert engine.raw(commands.stats(engine.keys))[-1] == [b"ghost", b"7", b""]
+    engine.client.unlink(engine.keys.ready)

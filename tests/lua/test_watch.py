@@ -220,3 +220,7 @@ def test_an_end_nobody_waits_for_is_announced_to_nobody(engine: Engine) -> None:
 
     assert subscriber.get_message(timeout=0.05) is None
     subscriber.close()
+
+
+def test_a_job_that_is_not_there_is_said_in_one_word(engine: Engine) -> None:
+    assert engine.raw(commands.watch(engine.keys, "a", "")) == [b"NOT_FOUND"]

@@ -37,7 +37,7 @@ from tests.servers import Server, running_server, valkey_binary
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A fork that has not ended by then is stuck, most likely in a loop inside the server.
-FORK_SECONDS = 150
+FORK_SECONDS = 600
 #: Tests that read the text of the scripts: they would notice any change, and prove nothing.
 _BY_TEXT = "test_headers.py"
 _MEMORY = 4 << 30

@@ -24,6 +24,7 @@ _SWAPS = {"math.min": "math.max", "math.max": "math.min", "redis.pcall": "redis.
 #: Functions whose call may be replaced by their argument.
 _PLAIN = ("math.floor", "tonumber")
 _DROP = ("DEL", "UNLINK", "SREM", "ZREM", "HDEL", "SADD")
+_TIMES = ("now", "keep_ms")
 _LARGE = 1000
 
 
@@ -190,7 +191,8 @@ def _call(source: str, node: Node) -> Iterator[Edit]:
         yield function.start, function.end, _SWAPS[name], "swap"
     if name in _PLAIN and len(args) == 1 and not _is_argument(args[0]):
         yield node.start, node.end, f"({_text(source, args[0])})", "plain"
-    if name == "string.format" and args[0].text == "'%.0f'":
+    # Times have 13 digits, of which tostring keeps all.
+    if name == "string.format" and args[0].text == "'%.0f'" and args[1].text not in _TIMES:
         yield node.start, node.end, f"tostring({_text(source, args[1])})", "digits"
     if name == "expect":
         yield from _expectations(source, args)

@@ -97,6 +97,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--near", action="store_true", help="only tests that name the script, and no model: quick"
     )
+    parser.add_argument("--no-baseline", action="store_true", help="do not try the engine as it is")
     parser.add_argument("--list", action="store_true", help="print the mutants and run nothing")
     options = parser.parse_args(words)
     names = files([name for words in options.script for name in words.split(",")])
@@ -110,7 +111,8 @@ def main(words: Sequence[str] | None = None) -> int:
     results: dict[str, Verdict] = {}
     by_name = {mutant.name: mutant for mutant in todo}
     examples = 0 if options.near else options.examples
-    for verdict in verdicts(todo, options.jobs, examples, near=options.near):
+    baseline = not options.no_baseline
+    for verdict in verdicts(todo, options.jobs, examples, near=options.near, baseline=baseline):
         results[verdict.name] = verdict
         if verdict.word == "survived":
             mutant = by_name[verdict.name]

@@ -8,7 +8,7 @@ import pytest
 
 from taskq.address import Address
 from taskq.errors import StoreRefused, StoreUnavailable
-from taskq.sentinels import Sentinels, check_role
+from taskq.sentinels import Sentinels, check_elected, check_role
 
 GROUP = Address.parse("rediss+sentinel://u:p@a:1,b:2,c:3/main/4?sentinel_password=s")
 
@@ -56,3 +56,11 @@ def test_only_a_server_that_says_it_is_primary_is_one() -> None:
     for reply in ([b"slave", b"h", 1], [b"sentinel", []], [], None):
         with pytest.raises(StoreUnavailable, match="no primary"):
             check_role(reply, GROUP)
+
+
+def test_a_server_that_the_sentinels_do_not_name_any_more_is_left() -> None:
+    check_elected(GROUP.at("h", 7), GROUP.at("h", 7))
+
+    with pytest.raises(StoreUnavailable, match="replaced while it was asked") as caught:
+        check_elected(GROUP.at("h", 8), GROUP.at("h", 7))
+    assert "\n" not in str(caught.value)
