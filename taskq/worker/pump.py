@@ -19,14 +19,13 @@ from taskq.commands import BATCH, Claims
 from taskq.errors import StoreError, StoreUnavailable
 from taskq.settings import Settings
 from taskq.store import Store
-from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
 from taskq.worker.interrupt import Interrupted
 from taskq.worker.line import Line
 from taskq.worker.parts import Parts, grouped, together
 from taskq.worker.recall import recall
 from taskq.worker.report import report
 from taskq.worker.runner import Runner
-from taskq.worker.shares import depth
+from taskq.worker.shares import class_slots, depth
 
 log = logging.getLogger("taskq.pump")
 
@@ -197,8 +196,11 @@ class Pump:
         busy = await together(self._attempt, works) if works else False
         lines = [line for line in lines if line.rests_until <= now]
         shares = await self._parts.shares(lines, self._free())
+        # What all draw on beside the slots, as processes, is split: each time another comes first.
+        order = {queue: at for at, queue in enumerate(random.sample(list(shares), len(shares)))}
+        claims = max(1, len(shares))
         works = [
-            (line, self._work(line, shares.get(line.queue, 0)))
+            (line, self._work(line, shares.get(line.queue, 0), (order.get(line.queue, 0), claims)))
             for line in lines
             if line.queue in shares or line.owes
         ]
@@ -218,11 +220,13 @@ class Pump:
             busy = True
         return busy
 
-    async def _work(self, line: Line, free: int) -> bool:
-        """Claim for free slots, report what has ended; True when there was something."""
+    async def _work(self, line: Line, free: int, turn: tuple[int, int] = (0, 1)) -> bool:
+        """Claim for free slots, report what has ended; True when there was something. `turn`: which
+        of how many lines this is that claim at once.
+        """
         busy = False
         if line.acks or free > 0:
-            await self._step(line, free)
+            await self._step(line, free, turn)
             busy = True
         if line.failures or line.released or line.cancelled:
             await report(self._store, self._settings, line)
@@ -246,23 +250,13 @@ class Pump:
         line.rests_until = loop.time() + pause
         loop.call_later(pause, self.ring)
 
-    def _class_slots(self, line: Line, free: int) -> dict[str, int]:
-        assert self._runner is not None
-        slots = {"": free}
-        for job_class in self.classes[line.queue]:
-            room = free
-            if job_class == PROCESS_CLASS:
-                room = self._runner.processes.free
-            elif job_class == FRAGILE_CLASS:
-                room = 0 if self._runner.runs_fragile() else 1
-            slots[job_class] = min(free, room)
-        return slots
-
-    async def _step(self, line: Line, free: int) -> None:
+    async def _step(self, line: Line, free: int, turn: tuple[int, int]) -> None:
         """Acknowledge what is done and claim for the free slots, in one call."""
         acks, line.acks = line.acks[:BATCH], line.acks[BATCH:]
         limit = min(free, BATCH)
-        slots = self._class_slots(line, limit)
+        assert self._runner is not None
+        processes, fragile = self._runner.processes.free, not self._runner.runs_fragile()
+        slots = class_slots(self.classes[line.queue], limit, processes, fragile, turn)
         look = depth(self._slots, limit) if line.queue in self._partitions else 1
         if acks:
             call = commands.ack(

@@ -1,13 +1,15 @@
 """How many of a worker's free slots each partition of a queue gets, by the ranks of the jobs that
-are known to wait there. No I/O.
+are known to wait there; and how many of those each class of jobs. No I/O.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
 
 
 class Known(NamedTuple):
@@ -31,9 +33,13 @@ def deal(free: int, known: Sequence[Known]) -> list[int]:
     if left > 0:
         deep = [at for at, one in enumerate(known) if one.deep]
         for number, at in enumerate(deep):
-            # No rounding up: together they must not get more than there is.
-            shares[at] += left // len(deep) + (number < left % len(deep))
+            shares[at] += split(left, number, len(deep))
     return shares
+
+
+def split(whole: int, number: int, count: int) -> int:
+    """The part of one of `count`, from 0: together they get all, and never more than there is."""
+    return whole // count + (number < whole % count)
 
 
 def depth(slots: int, share: int) -> int:
@@ -41,3 +47,13 @@ def depth(slots: int, share: int) -> int:
     next round, where another partition's share may come here.
     """
     return min(slots, 2 * share + 2, 50)
+
+
+def class_slots(
+    classes: Iterable[str], free: int, processes: int, fragile: bool, turn: tuple[int, int]
+) -> dict[str, int]:
+    """Slots of each class for a claim of `free` jobs. What all claims made at once draw on is split
+    among them (`turn`: which, of how many): free processes, and the one fragile job there may be.
+    """
+    room = {PROCESS_CLASS: split(processes, *turn), FRAGILE_CLASS: split(int(fragile), *turn)}
+    return {"": free} | {name: min(free, room.get(name, free)) for name in classes}

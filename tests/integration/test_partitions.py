@@ -10,8 +10,10 @@ import redis
 
 from taskq import Context, TaskQ
 from taskq.errors import JobConflict, QueueFull
+from taskq.keys import QueueKeys
 from taskq.partition import partition_names, partition_of
 from tests.helpers import eventually
+from tests.integration.chores import take
 from tests.integration.conftest import MakeApp
 from tests.integration.workers import idle, working
 
@@ -143,3 +145,31 @@ async def test_an_idle_worker_of_a_partitioned_queue_asks_nothing(
         await app.results(await app.enqueue_many([nothing.s() for _ in range(20)]), timeout=5)
         await idle(worker)
         assert not any(line.hot for line in worker.lines)
+
+
+async def test_one_fragile_job_runs_at_a_time_though_partitions_are_claimed_at_once(
+    app: TaskQ, raw: redis.Redis
+) -> None:
+    running, most, done = 0, 0, 0
+
+    @app.task(queue="mail")
+    async def note() -> None:
+        nonlocal running, most, done
+        running += 1
+        most = max(most, running)
+        await take(0.02)
+        running, done = running - 1, done + 1
+
+    async with app:
+        jobs = await app.enqueue_many([note.s() for _ in range(12)])
+        for job in jobs:  # as reap leaves a job that has lost its worker twice
+            keys = QueueKeys(app.settings.namespace, job.queue)
+            raw.hset(keys.job(job.id), "class", "fragile")
+            raw.zadd(keys.ready_of("fragile"), {job.id: raw.zscore(keys.ready, job.id) or 0})
+            raw.zrem(keys.ready, job.id)
+            raw.sadd(keys.classes, "fragile")
+        async with working(app, queues=["mail"]):
+            await eventually(lambda: done == 12, 20)
+
+    assert len({job.queue for job in jobs}) > 1
+    assert most == 1

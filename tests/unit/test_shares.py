@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from taskq.worker.shares import Known, deal, depth
+from taskq.worker.shares import Known, class_slots, deal, depth, split
 
 
 def known(*ranks: float, deep: bool = False) -> Known:
@@ -64,3 +64,23 @@ def test_a_claim_asks_for_as_many_ranks_as_the_next_round_may_need() -> None:
     assert depth(1, 1) == 1
     assert depth(10, 3) == 8
     assert depth(1000, 200) == 50
+
+
+@pytest.mark.parametrize(("whole", "count"), [(0, 3), (1, 3), (3, 3), (7, 3), (7, 1)])
+def test_a_whole_is_split_to_the_last_one_and_no_further(whole: int, count: int) -> None:
+    assert sum(split(whole, number, count) for number in range(count)) == whole
+
+
+def test_claims_made_at_once_share_processes_and_the_one_fragile_job() -> None:
+    classes = ("process", "fragile", "task.x")
+    slots = [class_slots(classes, 3, 4, True, (turn, 3)) for turn in range(3)]
+
+    assert [one["process"] for one in slots] == [2, 1, 1]
+    assert [one["fragile"] for one in slots] == [1, 0, 0]
+    assert all(one[""] == one["task.x"] == 3 for one in slots)
+    assert class_slots(classes, 9, 4, False, (0, 1)) == {
+        "": 9,
+        "process": 4,
+        "fragile": 0,
+        "task.x": 9,
+    }
