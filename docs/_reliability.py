@@ -22,6 +22,7 @@ TITLES = {
     "test_redis_limits.py": "Limits of the server",
     "test_replicas.py": "Replicas",
     "test_failover.py": "Failover",
+    "test_power_loss.py": "Loss of power",
     "test_corruption.py": "Corruption",
     "test_clocks.py": "Clocks",
     "test_deploys.py": "Deploys",

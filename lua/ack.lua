@@ -32,7 +32,7 @@ local scheduled, retry, done, wake = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local job_prefix, worker, keep_ms, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local done_max, acks = tonumber(ARGV[5]), tonumber(ARGV[6])
 
-expect({ running, done, unpack(KEYS, 9) }, stats, wake)
+expect({ running, done }, stats, wake)
 local us = now_us()
 local now = math.floor(us / 1000)
 local due = next_due(scheduled, retry, now)

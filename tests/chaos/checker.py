@@ -19,6 +19,8 @@ ENDED = frozenset({"completed", "dead", "expired", "cancelled"})
 #: A fault may show its effect a little after it is over, s.
 AFTER = 2.0
 
+#: Longest time for which a worker may owe the report of a run that is done, s.
+UNREPORTED = 8.0
 #: Faults of single processes in which these cannot run, and so cannot stop what they run in time.
 UNFENCED = frozenset({"frozen", "interpreter held"})
 
@@ -283,10 +285,13 @@ def explain(run: Run, following: Run, faults: Iterable[Fault]) -> str:
         return "failed"
     if run.told is not None:
         return "stopped"  # cancelled, released or fenced, and it knew
-    if run.how == "exits" or (run.died is not None and run.died <= following.began + AFTER):
+    # What was done and reported long before a death or a fault is no concern of theirs.
+    latest = run.ended + UNREPORTED if run.ended is not None else math.inf
+    died = run.died is not None and run.died <= min(following.began + AFTER, latest)
+    if run.how == "exits" or died:
         return "worker died"
     for fault in faults:
-        if fault.hits(run, following.began):
+        if fault.since <= latest and fault.hits(run, following.began):
             return fault.kind
     return ""
 

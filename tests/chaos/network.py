@@ -9,20 +9,16 @@ No scenarios here.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import os
 import re
 import shutil
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 from tests.chaos.server import lacking
 
-T = TypeVar("T")
 #: The server's address, seen from every client.
 SERVER = "10.231.0.2"
 #: Where iproute2 keeps the names of namespaces.
@@ -66,11 +62,6 @@ class Place:
         self._link = f"client{number}"
         self._rules: list[list[str]] = []
 
-    @property
-    def enter(self) -> list[str]:
-        """First words of a command that shall run here."""
-        return ["ip", "netns", "exec", self.name]
-
     def cut(self, *, requests: bool = True, replies: bool = True) -> None:
         """Lose, silently, what this client sends, or what is sent to it, or both."""
         if requests:
@@ -106,34 +97,6 @@ class Place:
         """As fast as it was before `slow`."""
         run("tc", "-n", self._router, "qdisc", "del", "dev", self._link, "root")
         run("tc", "-n", self.name, "qdisc", "del", "dev", "uplink", "root")
-
-    def call(self, work: Callable[[], T]) -> T:
-        """Run `work` on a thread of its own whose sockets belong to this namespace."""
-        outcome: list[Any] = []
-
-        def enter_and_work() -> None:
-            try:
-                enter_namespace(self.name)
-                outcome[:] = [True, work()]
-            except BaseException as error:
-                outcome[:] = [False, error]
-
-        thread = threading.Thread(target=enter_and_work, name=f"in-{self.name}", daemon=True)
-        thread.start()
-        thread.join()
-        if not outcome[0]:
-            raise outcome[1]
-        value: T = outcome[1]
-        return value
-
-
-def enter_namespace(name: str) -> None:
-    """Move the calling thread; only its new sockets are affected."""
-    with (_NAMES / name).open("rb") as file:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.setns(file.fileno(), 0x40000000):  # CLONE_NEWNET
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
 
 
 class Network:

@@ -172,6 +172,17 @@ def test_a_declared_fault_explains_only_what_it_could_touch() -> None:
     assert verdict(since=50, until=60) == {"unexplained"}
 
 
+def test_what_was_done_long_before_a_death_or_a_fault_is_not_explained_by_it() -> None:
+    def story() -> Story:
+        began = Story().sent().start(1).end(2)
+        return began.start(30, token=2, pid=20).end(31, token=2, pid=20)
+
+    assert names(story().died(9).judge(done(2))) == set()
+    assert names(story().died(25).judge(done(2))) == {"unexplained"}
+    assert names(story().fault(8, 29).judge(done(2))) == set()
+    assert names(story().fault(25, 29).judge(done(2))) == {"unexplained"}
+
+
 def test_each_extra_run_needs_its_own_reason() -> None:
     story = twice(Story().sent().start(1).end(2, how="failed"))
     story.start(7, token=3, pid=30).end(8, token=3, pid=30)

@@ -117,8 +117,8 @@ def test_a_worker_that_only_loses_replies_gives_its_jobs_up(stage: Stage) -> Non
 
 def test_every_kind_of_task_is_stopped_and_the_late_report_refused(stage: Stage) -> None:
     """Fault: a partition longer than the lease. H7 for coroutines, threads that look and processes;
-    a thread that does not look runs on, and the fence of the store it writes to refuses its token
-    (H6); its late report changes nothing (H5).
+    a thread that does not look runs on, what a fenced store takes of it is never older than what it
+    has (H6), and its late report changes nothing (H5).
     """
     net, server = stage.served_network()
     bed = stage.bed(server, **STEADY, socket_timeout=0.5)
@@ -127,12 +127,11 @@ def test_every_kind_of_task_is_stopped_and_the_late_report_refused(stage: Stage)
     jobs = bed.produce("sleeper", 3.0, count=3)
     jobs += bed.produce("thread_sleeper", 3.0, count=2)
     jobs += bed.produce("process_sleeper", 3.0, count=2)
-    deaf = bed.produce("stubborn_writer", 3.0, count=2)
+    deaf = bed.produce("stubborn_writer", 4.5, count=2)
     for job in jobs + deaf:
         bed.wait_start(job)
     bed.worker()
 
-    cut = now()
     with bed.fault("partition", ours.pid):
         place.cut()
         all_started_again(bed, jobs + deaf, timeout=20)
@@ -142,13 +141,14 @@ def test_every_kind_of_task_is_stopped_and_the_late_report_refused(stage: Stage)
 
     verdict = bed.verdict(allow=["overlapping"])
     assert set(verdict.overlapping) <= set(deaf), verdict.violations()
-    assert cut < bed.starts(jobs[0])[1]["at"]
+    assert all(record.state == "completed" for record in bed.records().values())
     bed.record(
         fault="a partition longer than the lease, over coroutines, threads and processes",
         injected="TTL 0.9 s, grace 0.5 s",
         invariant="H5, H6, H7",
         observed=f"all that can be stopped had stopped; {len(verdict.overlapping)} of 2 threads"
-        " that do not look ran on, the fence refused their late writes",
+        " that do not look ran on beside the next run; no result and no write of theirs counted"
+        " after the next",
         recovery_s=took,
         duplicates=verdict.duplicates,
     )

@@ -222,6 +222,28 @@ async def test_nothing_is_lost_while_a_slot_moves_under_load(
     assert load.repeated == 0
 
 
+async def test_a_slot_that_moves_in_one_step_is_hardly_noticed(make: MakeApp) -> None:
+    """Valkey 9 moves a slot with all its keys at once."""
+    with cluster("valkey") as group:
+        producer, app, name = make(group.url), make(group.url), queues_of(group)[0]
+        load = Load(producer, app, name)
+        async with working(app, queues=[name]):
+            async with load.pouring():
+                await load.more(100)
+                slot = slot_of(group, name)
+                source = group.owner(slot)
+                target = next(node for node in group.primaries if node is not source)
+                assert source is not None
+                words = ("SLOTSRANGE", slot, slot, "NODE", group.ids[target.port])
+                source.ask("CLUSTER", "MIGRATESLOTS", *words)
+                await eventually(lambda: group.owner(slot) is target, 10)
+                await load.more(100)
+            await load.all_done()
+
+    assert set(load.ran) == load.taken
+    assert load.refused == 0
+
+
 async def test_while_one_slot_moves_the_queues_of_others_are_served(
     calm: Cluster, make: MakeApp
 ) -> None:

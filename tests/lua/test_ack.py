@@ -249,3 +249,43 @@ def test_as_many_ended_jobs_as_may_be_kept_are_kept(engine: Engine, most: int, k
 
     assert engine.client.zcard(engine.keys.done) == kept
     assert engine.client.exists(engine.keys.job("old1"), engine.keys.job("a")) == 2
+
+
+def test_the_same_ack_twice_in_one_call_counts_once(engine: Engine) -> None:
+    engine.seed_running("a")
+    one = Ack("a", "7", b"r", KEEP)
+
+    assert engine.ack(one, one).refused == {"a": "ALREADY"}
+    assert engine.dump()["stats"].content["completed"] == "1"
+
+
+def test_five_acks_are_five_and_nothing_else_is_read_as_one(engine: Engine) -> None:
+    acks = [Ack(f"j{n}", "7", b"r", KEEP) for n in range(5)]
+    for ack in acks:
+        engine.seed_running(ack.id)
+
+    assert engine.ack(*acks).refused == {}
+    assert engine.dump()["stats"].content["completed"] == "5"
+
+
+@pytest.mark.parametrize(("limit", "word", "claimed"), [(0, "OK", 0), (1, "OK", 1)])
+def test_an_ack_claims_as_many_as_it_asks_for(
+    engine: Engine, limit: int, word: str, claimed: int
+) -> None:
+    engine.seed_alive()
+    engine.seed_running("a")
+    engine.seed_ready("b")
+
+    claims = engine.ack(Ack("a", "7", b"", 0), limit=limit)
+
+    assert (claims.word, len(claims.jobs)) == (word, claimed)
+    assert "wake" not in engine.dump()
+
+
+@pytest.mark.parametrize(("limit", "word"), [(0, "OK"), (1, "PAUSED"), (2, "PAUSED")])
+def test_who_asks_for_nothing_is_not_told_of_a_pause(engine: Engine, limit: int, word: str) -> None:
+    engine.seed_alive()
+    engine.seed_running("a")
+    engine.client.hset(engine.keys.meta, "paused", START)
+
+    assert engine.ack(Ack("a", "7", b"", 0), limit=limit).word == word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,8 @@ from taskq.commands import Finding, Place
 from tests.lua.engine import START, Engine
 
 Seed = Callable[[Engine], object]
+#: The greatest whole number that a score can hold without a gap.
+MOST = 2**53
 ODD = b"\xff\xfe"
 
 
@@ -22,6 +25,10 @@ def look(engine: Engine, where: str, name: bytes) -> list[tuple[str, str]]:
 
 def job(engine: Engine, job_id: str, state: str, **fields: object) -> None:
     engine.seed_job(job_id, state, **fields)
+
+
+def setting(engine: Engine, name: str, value: str) -> None:
+    engine.client.hset(engine.keys.meta, name, value)
 
 
 #: (a place, what it is in, what is wrong there)
@@ -96,6 +103,30 @@ WRONG: list[tuple[str, bytes, Seed, list[tuple[str, str]]]] = [
     ("meta", b"patience_ms", lambda e: e.client.hset(e.keys.meta, "patience_ms", "a b"),
      [("bad-field", "patience_ms")]),
     ("stray", b"mine", lambda e: e.client.set(e.keys.prefix + "mine", 1), [("stray", "string")]),
+    ("meta", b"paused", functools.partial(setting, name="paused", value="x"),
+     [("bad-field", "paused")]),
+    ("meta", b"horizon_ms", functools.partial(setting, name="horizon_ms", value="x"),
+     [("bad-field", "horizon_ms")]),
+    ("meta", b"patience_ms", functools.partial(setting, name="patience_ms", value="1" * 201),
+     [("bad-field", "patience_ms")]),
+    ("job", b"a" * 65, lambda e: e.seed_ready("a" * 65), [("bad-name", "")]),
+    ("job", b"a", lambda e: e.seed_ready("a", priority="1" * 17), [("bad-field", "priority")]),
+    ("dead", b"a", lambda e: (e.seed_ready("a"), e.client.zadd(e.keys.dead, {"a": START})),
+     [("misplaced", "ready")]),
+    ("dead", b"a",
+     lambda e: (e.seed_ready("a"), e.client.hdel(e.keys.job("a"), "enqueued_ms"),
+                e.client.zadd(e.keys.dead, {"a": 5})),
+     [("misplaced", "ready")]),
+    ("ready", b"a", lambda e: (e.seed_job("a", "running"), e.client.zadd(e.keys.ready, {"a": 7})),
+     [("misplaced", "running")]),
+    ("ready", b"a", lambda e: e.seed_ready("a", -MOST - 2), [("bad-score", str(-MOST - 2))]),
+    ("ready", b"a", lambda e: e.seed_ready("a", MOST + 2), [("bad-score", str(MOST + 2))]),
+    *(
+        ("job", b"a", functools.partial(Engine.seed_ready, job_id="a", **{field: "x"}),
+         [("bad-field", field)])
+        for field in ("attempt", "crashes", "enqueued_ms", "started_ms", "timeout_ms",
+                      "result_ttl_ms")
+    ),
 ]  # fmt: skip
 
 
@@ -149,6 +180,30 @@ RIGHT: list[tuple[str, bytes, Seed]] = [
     ("meta", b"later", lambda e: e.client.hset(e.keys.meta, "later", "x")),
     ("suspects", b"w1", lambda e: (e.seed_alive(), e.client.hset(e.keys.suspects, "w1", 5))),
     ("stray", b"gone", lambda e: None),
+    ("job", b"a" * 64, lambda e: e.seed_ready("a" * 64)),
+    ("job", b"a", lambda e: e.seed_ready("a", priority="1" * 16)),
+    ("done", b"a", lambda e: e.seed_ended("a", "expired")),
+    ("job", b"a", lambda e: e.seed_due("scheduled", "a", 5, **{"class": "gpu"})),
+    ("ready", b"a", lambda e: (e.seed_job("a", "lost"), e.client.zadd(e.keys.ready, {"a": 7}))),
+    ("blocked", b"a", lambda e: (e.seed_job("a", "blocked"),
+                                 e.client.zadd(e.keys.prefix + "blocked", {"a": 7}))),
+    ("ready:gpu", b"a", lambda e: e.seed_ready("a", -5, "gpu")),
+    ("ready", b"a", lambda e: e.seed_ready("a", -MOST)),
+    ("ready", b"a", lambda e: e.seed_ready("a", MOST)),
+    ("scheduled", b"a", lambda e: e.seed_due("scheduled", "a", 0)),
+    ("set", b"cancels:w1",
+     lambda e: (e.seed_alive(), e.client.sadd(e.keys.cancels("w1"), "a"))),
+    ("meta", b"policy", lambda e: e.client.set(e.keys.meta, "oops")),
+    *(("meta", b"policy", functools.partial(setting, name="policy", value=value))
+      for value in ("strict", "aging", "fair")),
+    ("meta", b"patience_ms", functools.partial(setting, name="patience_ms", value="1 2" * 66)),
+    ("meta", b"patience_ms", functools.partial(setting, name="patience_ms", value="1" * 200)),
+    ("meta", b"max_jobs", functools.partial(setting, name="max_jobs", value="5")),
+    ("meta", b"paused", functools.partial(setting, name="paused", value="5")),
+    ("suspects", b"w1", lambda e: e.client.set(e.keys.suspects, "oops")),
+    ("suspects", b"w1", lambda e: None),
+    ("string", b"quarantine:1:job:a b",
+     lambda e: e.client.set(e.keys.prefix + "quarantine:1:job:a b", "x", ex=60)),
 ]  # fmt: skip
 
 
@@ -171,3 +226,13 @@ def test_it_judges_many_places_in_one_call(engine: Engine) -> None:
     found = engine.run(commands.audit(engine.keys, places))
 
     assert found == [Finding(place, "homeless", "ready") for place in places[:99]]
+
+
+def test_two_hundred_places_in_one_call_and_not_more(engine: Engine) -> None:
+    engine.seed_job("a", "ready")
+    places = [word for _ in range(205) for word in ("job", "a")]
+    call = commands.audit(engine.keys, [Place(b"job", b"a")])
+
+    found = engine.raw(commands.Call(call.script, call.keys, [call.args[0], *places], call.parse))
+
+    assert (len(found) - 1) / 4 == 200

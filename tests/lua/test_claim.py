@@ -300,3 +300,28 @@ def test_a_time_that_never_comes_is_told_in_digits(engine: Engine) -> None:
     engine.client.zadd(engine.keys.scheduled, {"never": "inf"})
 
     assert engine.raw(engine.claim_call())[2] == b"1" + b"0" * 14
+
+
+@pytest.mark.parametrize("limit", [2, 3])
+def test_who_takes_all_hears_of_no_more_and_wakes_nobody(engine: Engine, limit: int) -> None:
+    engine.seed_ready("a", 1)
+    engine.seed_ready("b", 2)
+
+    claims = engine.claim(limit=limit)
+
+    assert (ids(claims.jobs), claims.more) == (["a", "b"], False)
+    assert "wake" not in engine.dump()
+
+
+def test_a_full_worker_has_no_news_of_an_empty_queue(engine: Engine) -> None:
+    engine.claim(limit=0, slots={"": 1, "gpu": 1})
+
+    assert "wake" not in engine.dump()
+
+
+def test_the_limit_holds_when_each_of_two_classes_could_fill_it(engine: Engine) -> None:
+    for n in range(3):
+        engine.seed_ready(f"n{n}", 2 * n)
+        engine.seed_ready(f"g{n}", 2 * n + 1, "gpu")
+
+    assert ids(engine.claim(limit=3, slots={"": 3, "gpu": 3}).jobs) == ["n0", "g0", "n1"]

@@ -330,3 +330,30 @@ def test_a_deadline_at_the_end_of_the_calendar_keeps_its_digits(engine: Engine) 
     engine.enqueue(new("a", deadline="253402300799999"))
 
     assert engine.dump()["job:a"] == job("ready", deadline_ms=253402300799999)
+
+
+def test_a_repeated_call_writes_so_that_replicas_can_confirm_what_the_first_wrote(
+    real: Engine,
+) -> None:
+    """WAIT counts what this connection wrote; the first call may have been on another."""
+    real.enqueue(new("a"))
+    before = real.dump()
+
+    def writes() -> int:
+        return int(real.client.info("commandstats")["cmdstat_hset"]["calls"])
+
+    already = writes()
+
+    assert real.enqueue(new("a")).duplicates == {"a"}
+    assert writes() == already + 1
+    assert real.changed(before) == {}
+
+
+def test_a_call_of_nothing_but_conflicts_creates_and_writes_nothing(engine: Engine) -> None:
+    engine.enqueue(new("a"))
+    before = engine.dump()
+
+    reply = engine.enqueue(NewJob("a", "t", b"other"))
+
+    assert (reply.created, reply.duplicates, reply.conflicts) == (0, frozenset(), {"a"})
+    assert engine.changed(before) == {}

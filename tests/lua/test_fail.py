@@ -186,3 +186,33 @@ def test_dead_jobs_kept_for_no_time_leave_no_key(engine: Engine) -> None:
         f"running:{WORKER}": None,
         **counted(failed=1, dead=1),
     }
+
+
+def test_the_failure_of_a_job_that_was_cancelled_by_it_counts_once(engine: Engine) -> None:
+    engine.seed_running("a", cancel=1)
+    engine.fail(failure("a"))
+    before = engine.dump()
+
+    assert engine.fail(failure("a")) == {"a": "ALREADY"}
+    assert engine.changed(before) == {}
+
+
+def test_only_a_new_dead_job_makes_the_old_ones_go(engine: Engine) -> None:
+    for n in range(3):
+        engine.seed_ended(f"old{n}", "dead", at=START - 10 + n)
+    engine.seed_running("a")
+
+    engine.fail(failure("a"), dead_max=1)
+
+    assert engine.client.zcard(engine.keys.dead) == 3
+
+
+def test_two_dead_jobs_make_fourteen_old_ones_go_at_most(engine: Engine) -> None:
+    for n in range(30):
+        engine.seed_ended(f"old{n:02}", "dead", at=START - 100 + n)
+    for job_id in ("a", "b"):
+        engine.seed_running(job_id)
+
+    engine.fail(failure("a", after_ms=None), failure("b", after_ms=None), dead_max=1)
+
+    assert engine.client.zcard(engine.keys.dead) == 32 - 14
