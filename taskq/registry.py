@@ -136,7 +136,7 @@ class Registry(ABC):
         `horizon` (s): when a job without a deadline counts as due. `patience`: ten waits (s), for
         priority 0 to 9. See docs/guarantees.md.
         `partitions`: 2 to 64 spread a queue that is too busy for one Redis core; every program that
-        enqueues must say the same number. See docs/operations.md.
+        enqueues must say the same number. See docs/high-availability.md.
         """
         settings = QueueSettings.checked(
             name,

@@ -250,7 +250,7 @@ class Pump:
         line.rests_until = loop.time() + pause
         loop.call_later(pause, self.ring)
 
-    async def _step(self, line: Line, free: int, turn: tuple[int, int]) -> None:
+    async def _step(self, line: Line, free: int, turn: tuple[int, int] = (0, 1)) -> None:
         """Acknowledge what is done and claim for the free slots, in one call."""
         acks, line.acks = line.acks[:BATCH], line.acks[BATCH:]
         limit = min(free, BATCH)
