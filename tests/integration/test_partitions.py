@@ -135,8 +135,8 @@ async def test_one_slot_serves_four_partitions_in_the_order_of_the_whole_queue(
     assert ran == sorted(ran)
 
 
-async def test_an_idle_worker_of_a_partitioned_queue_asks_nothing(
-    app: TaskQ, raw: redis.Redis
+async def test_an_idle_worker_has_no_partition_left_to_look_at(
+    app: TaskQ,
 ) -> None:
     @app.task(queue="mail")
     async def nothing() -> None: ...
