@@ -31,7 +31,6 @@ end
 -- What take() may write: jobs and those that missed their deadline; whether this worker may find more, and whether others
 -- may (a class it has no slot for has jobs).
 local function pick(ready_keys, limits, limit, job_prefix, us)
-  local now = math.floor(us / 1000)
   local candidates, more, passed = read_ready(ready_keys, limits, limit)
   local jobs, missed, leave = {}, {}, {}
   for _, candidate in ipairs(candidates) do
@@ -57,7 +56,7 @@ local function pick(ready_keys, limits, limit, job_prefix, us)
     end
     if state ~= 'ready' then
       more = true -- listed here, but its home is elsewhere (or it has none, or no hash): only the entry goes
-    elseif deadline and deadline <= now and on_miss ~= 'run' then
+    elseif deadline and deadline * 1000 <= us and on_miss ~= 'run' then
       missed[#missed + 1] = { id, waiters }
       more = true
     else

@@ -294,3 +294,11 @@ def test_the_limit_holds_when_each_of_two_classes_could_fill_it(engine: Engine) 
         engine.seed_ready(f"g{n}", 2 * n + 1, "gpu")
 
     assert ids(engine.claim(limit=3, slots={"": 3, "gpu": 3}).jobs) == ["n0", "g0", "n1"]
+
+
+def test_an_entry_that_is_no_job_to_run_is_a_reason_to_look_again(engine: Engine) -> None:
+    engine.client.zadd(engine.keys.ready, {"ghost": 1})
+    assert engine.claim(limit=1).more
+
+    engine.seed_ready("late", deadline_ms=START)
+    assert engine.claim(limit=1).more

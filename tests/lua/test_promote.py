@@ -143,3 +143,14 @@ def test_a_deadline_that_is_no_number_stops_nobody(engine: Engine) -> None:
 
     assert promote(engine) == (2, -1)
     assert engine.dump()["ready"].content["a"] == START
+
+
+@pytest.mark.parametrize(("deadline", "rank"), [("soon", 60_000), (str(START + 9), 9)])
+def test_an_aging_queue_takes_the_nearer_deadline_if_it_is_a_time(
+    engine: Engine, deadline: str, rank: int
+) -> None:
+    engine.client.hset(engine.keys.meta, "policy", "aging")
+    engine.seed_due("scheduled", "a", START, deadline_ms=deadline)
+
+    assert promote(engine) == (1, -1)
+    assert engine.dump()["ready"] == a_zset({"a": START + rank})

@@ -111,3 +111,15 @@ def test_a_rank_that_is_no_number_goes_first_and_stops_nobody(
 
     assert engine.release(("a", "7", ""), ("b", "7", "")) == {"a": "READY", "b": "READY"}
     assert engine.dump()["ready"] == a_zset({"a": 0, "b": 5})
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+def test_the_same_job_twice_in_one_call_counts_once(engine: Engine, cancel: bool) -> None:
+    engine.seed_running("a")
+    if cancel:
+        engine.client.hset(engine.keys.job("a"), "cancel", 1)
+
+    assert engine.release(("a", "7", ""), ("a", "7", "gpu")) == {"a": "STALE"}
+    word = "cancelled" if cancel else "released"
+    assert engine.dump()["stats"].content == {word: "1"}
+    assert "ready:gpu" not in engine.dump()

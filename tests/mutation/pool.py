@@ -229,7 +229,7 @@ def _distance(item: pytest.Item, scripts: list[str]) -> tuple[int, int]:
 
 @functools.cache
 def _words(path: Path) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", path.read_text(encoding="utf-8")))
+    return frozenset(re.findall("[A-Za-z]+", path.read_text(encoding="utf-8")))
 
 
 def try_model(socket_: str, examples: int) -> str:
