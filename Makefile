@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3 python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos mutants lint bench docs clean
+.PHONY: help setup demo test faults chaos mutants lint bench docs clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,11 @@ setup: $(STAMP) ## Make .venv with all that the other targets need; once, and wh
 demo: $(STAMP) ## Run every source file of the standard library through a queue, and check every figure
 	@$(BIN)/taskq demo
 
-test: $(STAMP) ## Run the tests; T="tests/unit -x" chooses
-	@$(BIN)/python -m pytest $(T)
+test: $(STAMP) ## Run the tests but for the faults; T="tests/unit -x" chooses
+	@$(BIN)/python -m pytest $(or $(T),--ignore=tests/chaos)
+
+faults: $(STAMP) ## Inject faults, one by one, three at a time; T="tests/chaos/test_redis.py" chooses
+	@$(BIN)/python -m pytest -n 3 $(or $(T),tests/chaos)
 
 chaos: $(STAMP) ## Random faults under load, judged; SECONDS=600 SEED=7 RATE=200 RESULTS=file choose
 	@$(BIN)/python -m tests.chaos.nemesis --seconds $(or $(SECONDS),120) --rate $(or $(RATE),200) $(addprefix --seed ,$(SEED)) $(addprefix --results ,$(RESULTS))

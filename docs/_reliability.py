@@ -49,7 +49,7 @@ runs* are runs beyond each job's first, all explained. Most scenarios run with h
 times faster than the default, so that they take seconds; where it says default settings, recovery
 is what you can expect. The machine had two cores, busy with other work.
 
-    make test T="tests/chaos"        # all scenarios; network faults need root and iproute2
+    make faults                      # all scenarios; network faults need root and iproute2
     make chaos SECONDS=600 SEED=7    # random faults under load
 """
 

@@ -75,8 +75,8 @@ class ProcessSlots:
         self._idle.append(slot)
 
     async def warm_up(self) -> None:
-        """Start all processes now, so that the first jobs do not wait for it. One that dies while it
-        starts is started again by its first job.
+        """Start all processes now, so that the first jobs do not wait for it. One that dies while
+        it starts is started again by its first job.
         """
         await asyncio.gather(*(slot.warm_up() for slot in self._idle))
 

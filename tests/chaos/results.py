@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
 
 def write(path: Path, test: str, row: dict[str, Any]) -> None:
     """Add or replace the row of one test; the file stays sorted, so that diffs are small."""
-    rows = {**read(path), test: row}
-    text = json.dumps(dict(sorted(rows.items())), indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # scenarios run side by side
+        rows = {**read(path), test: row}
+        text = json.dumps(dict(sorted(rows.items())), indent=1, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8")
