@@ -34,6 +34,8 @@ HEALTHY = 10.0
 HOPELESS = (2, 78)
 #: Seconds a child may take beyond its own drain before it is killed.
 PATIENCE = 15.0
+#: How children may end beside 0: one made room, or was asked to stop before it could listen.
+WELL = (RECYCLED, -signal.SIGTERM)
 #: Lives of dead children that are remembered, at most: newest last.
 LIVES_KEPT = 200
 #: Seconds a reloading child may go on with its jobs before they are given back.
@@ -108,7 +110,7 @@ class Supervisor:
                 child.send(signal.SIGKILL)
             os.close(self._write_end)
             os.close(self._read_end)
-        codes = {0 if child.code == RECYCLED else child.code for child in self._children}
+        codes = {0 if child.code in WELL else child.code for child in self._children}
         hopeless = next((code for code in HOPELESS if code in codes), None)
         return 0 if codes == {0} else hopeless or 1
 

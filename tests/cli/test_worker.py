@@ -302,13 +302,13 @@ def test_a_worker_makes_room_for_a_new_one_after_so_many_jobs(cli: Cli) -> None:
     first = pids(cli)
 
     jobs = [cli.enqueue("add", str(number)) for number in range(3)]
-    wait_until(lambda: pids(cli) and not pids(cli) & first, timeout=20)
+    wait_until(lambda: pids(cli) - first, timeout=20)
 
     assert {cli.state(job) for job in jobs} == {"completed"}
     assert "makes room for a new one: it has run 3 jobs" in cli.log
     assert "again in" not in cli.log
     process.terminate()
-    assert process.wait(15) == 0
+    assert process.wait(15) == 0, cli.log
 
 
 def test_a_worker_that_holds_too_much_memory_makes_room(cli: Cli) -> None:
@@ -317,3 +317,12 @@ def test_a_worker_that_holds_too_much_memory_makes_room(cli: Cli) -> None:
 
     process.terminate()
     assert process.wait(15) == 0
+
+
+def test_children_that_are_asked_to_stop_while_they_start_have_ended_well(cli: Cli) -> None:
+    """They cannot listen yet, and have nothing to give back."""
+    process = cli.start("worker", "shop:app", "-p", "2", "-v")
+    wait_until(lambda: cli.log.count("is pid") == 2)
+
+    process.terminate()
+    assert process.wait(15) == 0, cli.log

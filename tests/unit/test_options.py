@@ -30,7 +30,7 @@ BAD: dict[str, list[object]] = {
     "on_miss": ["skip", 1, ["run"]],
     "timeout": [0, -1, math.inf, math.nan, "30", False],
     "retries": [-1, 10**9, 1.0, "3", True],
-    "backoff": ["fast", -1, [], object()],
+    "backoff": ["fast", -1, [], {1}],
     "retry_on": ["ValueError", 5, [ValueError, "x"]],
     "result_ttl": [-1, math.nan, "1h"],
     "headers": ["x", {"a b": "c"}, {"a": 1}, {1: "a"}, {"": "a"}],
