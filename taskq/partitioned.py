@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from taskq.errors import JobNotFound
-from taskq.inspect import Entry, Inspector, QueueView, WorkerView, serves
+from taskq.inspect import Inspector, serves
 from taskq.job import JobInfo
 from taskq.partition import in_order, is_partition, partitions_among, queue_of
+from taskq.views import Entry, QueueView, WorkerView
 
 #: Worst last: what is said of a worker that several partitions know.
 _LIVES = ("alive", "silent", "suspect")

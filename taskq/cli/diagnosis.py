@@ -14,11 +14,12 @@ from taskq.audit import Audit, audit_all
 from taskq.cli.explain import advice
 from taskq.cli.screen import size, span
 from taskq.errors import StoreError, StoreRefused, StoreUnavailable
-from taskq.inspect import Inspector, QueueView, WorkerView, unserved
+from taskq.inspect import Inspector, unserved
 from taskq.partitioned import counts_served, left_apart
 from taskq.rights import check_rights, writing
 from taskq.settings import Settings
 from taskq.store import Store
+from taskq.views import QueueView, WorkerView
 
 PINGS = 15
 #: A median round trip above this slows every worker down, s.

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from taskq.cli.screen import ago, span
-from taskq.inspect import Place, QueueView, Unserved, WorkerView, moment, serves
+from taskq.inspect import serves
 from taskq.job import JobInfo, State
 from taskq.rank import describe
 from taskq.task import PROCESS_CLASS
+from taskq.views import Place, QueueView, Unserved, WorkerView, moment
 
 
 def advice(found: Unserved) -> str:

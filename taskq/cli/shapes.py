@@ -14,10 +14,10 @@ from typing import Any
 from taskq.cli.values import jsonable
 from taskq.codec import Codec
 from taskq.errors import TaskqError
-from taskq.inspect import Entry, Unserved, WorkerView
 from taskq.job import JobInfo
 from taskq.partitioned import Whole
 from taskq.rank import describe
+from taskq.views import Entry, Unserved, WorkerView
 
 Shape = dict[str, Any]
 

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import logging
 import os
-import time
 from collections.abc import Callable, Sequence
 
 from taskq import commands
@@ -21,8 +20,9 @@ from taskq.stores import open_store, open_sync_store
 from taskq.task import PROCESS_CLASS
 from taskq.worker.drain import drain
 from taskq.worker.heart import Heart
-from taskq.worker.identity import Identity, Load, worker_id
+from taskq.worker.identity import Identity, Load
 from taskq.worker.line import Line
+from taskq.worker.lives import Lives
 from taskq.worker.obituary import Obituary
 from taskq.worker.pump import Pump
 from taskq.worker.put_down import put_down
@@ -64,14 +64,15 @@ class Worker:
         self.settings = app.settings
         queues = list(dict.fromkeys(queues or self.settings.queues))
         names = app.places_of(queues)
-        self._name = None if name is None else check_name(name, "worker name")
-        self.id = worker_id(self._name)
-        """The newest id this process goes by; a queue never cut off may know an older one."""
+        self._lives = Lives(
+            None if name is None else check_name(name, "worker name"),
+            self.settings,
+            on_life=on_life,
+            tell_roster=lambda: self.heart.tell_roster(),
+        )
         self.burst = burst
         self._obituary = obituary
-        self._on_life = on_life
         self.lines = [Line(QueueKeys(self.settings.namespace, queue), self.id) for queue in names]
-        self._returning: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self.store = self._store()
@@ -102,22 +103,7 @@ class Worker:
             processes=process_slots,
             tasks=sorted(app.tasks),
         )
-        self._heart_store = open_sync_store(
-            app.address,
-            connect_timeout=self._patience(self.settings.connect_timeout),
-            socket_timeout=min(self.settings.socket_timeout, self.settings.heartbeat),
-            name="taskq-heart",
-        )
-        self.heart = Heart(
-            self._heart_store,
-            self.settings,
-            self.lines,
-            identity,
-            load=self._load,
-            on_cancel=self._on_cancel,
-            on_lapse=self._on_lapse,
-            known=self._known,
-        )
+        self.heart = self._heart(identity)
         self.watchman = Watchman(
             self.lines,
             self.runner,
@@ -128,6 +114,29 @@ class Worker:
         self.upkeep = Upkeep(self.store, self.settings, app, self.pump, process_slots)
         self.recycling = Recycling(self.settings, self.runner, identity)
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def id(self) -> str:
+        """The newest id this process goes by."""
+        return self._lives.id
+
+    def _heart(self, identity: Identity) -> Heart:
+        store = open_sync_store(
+            self.app.address,
+            connect_timeout=self._patience(self.settings.connect_timeout),
+            socket_timeout=min(self.settings.socket_timeout, self.settings.heartbeat),
+            name="taskq-heart",
+        )
+        return Heart(
+            store,
+            self.settings,
+            self.lines,
+            identity,
+            load=self._load,
+            on_cancel=self._on_cancel,
+            on_lapse=self._on_lapse,
+            known=self._known,
+        )
 
     def _patience(self, timeout: float) -> float:
         """A bound (s) on one attempt to connect: a worker that was cut off must notice soon that it
@@ -213,7 +222,7 @@ class Worker:
         shared = SharedKeys(self.settings.namespace)
         await self.store.run(commands.trim_roster(shared), tries=3)
         for line in self.lines:
-            self._on_life(line.queue, line.worker)
+            self._lives.on_life(line.queue, line.worker)
             wanted = self.app.queues.get(line.name)
             try:
                 await self.store.run(
@@ -301,7 +310,7 @@ class Worker:
                 log.warning("left %d jobs to the reaper", held)
         except StoreError as error:
             log.warning("could not sign off, the reaper will: %s", error)
-        self._heart_store.close()
+        self.heart.store.close()
 
     # While it works
 
@@ -312,8 +321,7 @@ class Worker:
             await asyncio.sleep(TICK)
             self.watchman.tick()
             self.runner.stopper.sweep()
-            if any(line.fenced for line in self.lines) and self._returning is None:
-                self._returning = loop.create_task(self._come_back())
+            self._lives.come_back(self.store, self.lines, self.pump, self.runner)
             if self.recycling.due():
                 log.info("worker %s makes room for a new one: %s", self.id, self.recycling.why)
                 self._stopping.set()
@@ -333,39 +341,6 @@ class Worker:
     def _cut_off(self, line: Line) -> None:
         self.runner.stopper.stop_fenced(line)
         self.pump.ring()
-
-    async def _come_back(self) -> None:
-        """Queues that were cut off go on under a new id, once Redis answers and knows how the old
-        life ended: reports went out with the old tokens, stopped runs were released.
-        """
-        try:
-            for line in self.lines:
-                heard = time.monotonic() - line.beaten_at < self.settings.heartbeat_ttl / 2
-                runs = any(run.line is line for run in self.runner.running.values())
-                if line.fenced and heard and not runs and not line.owes:
-                    await self._return(line)
-        except StoreError as error:
-            log.debug("not back yet: %s", error)
-        finally:
-            self._returning = None
-
-    async def _return(self, line: Line) -> None:
-        old = line.worker
-        if self.id == old:
-            self.id = worker_id(self._name)
-        ttl_ms = round(self.settings.heartbeat_ttl * 1000)
-        sent = time.monotonic()
-        await self.store.run(commands.heartbeat(line.keys, self.id, ttl_ms=ttl_ms))
-        line.worker, line.beaten_at = self.id, sent
-        self._on_life(line.queue, line.worker)
-        line.fenced = False
-        log.warning("queue %s: back as worker %s", line.queue, line.worker)
-        self.pump.heat(line.queue)
-        await self.store.run(commands.retire(line.keys, old))
-        if all(other.worker != old for other in self.lines):
-            for call in commands.leave_roster(SharedKeys(self.settings.namespace), old):
-                await self.store.run(call)
-        await asyncio.to_thread(self.heart.tell_roster)
 
     async def _report_progress(
         self, line: Line, context: Context, fraction: float, note: str

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from taskq import TaskQ
 from taskq.client import Limits
 from taskq.errors import InvalidName, InvalidOption
-from taskq.inspect import QueueView
 from taskq.keys import QueueKeys
 from taskq.partition import partition_names, partition_of, partitions_among, shown_places
 from taskq.partitioned import added, wholes
 from taskq.queue_settings import QueueSettings
+from taskq.views import QueueView
 
 
 def test_the_first_partition_is_the_queue_itself() -> None:

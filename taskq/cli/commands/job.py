@@ -18,12 +18,13 @@ from taskq.cli.session import Session
 from taskq.cli.setting_options import common_options
 from taskq.codec import Codec
 from taskq.errors import JobNotFound, TaskqError, WrongState
-from taskq.inspect import LISTABLE, Entry, Inspector
+from taskq.inspect import LISTABLE, Inspector
 from taskq.job import JobInfo
 from taskq.keys import QueueKeys, check_name
 from taskq.partitioned import find_job, jobs_of, partitions_of
 from taskq.rights import check_rights
 from taskq.store import Store
+from taskq.views import Entry
 
 #: What is done to one job; the words say how it went.
 Action = Callable[[Store, QueueKeys, str], Awaitable[str]]

@@ -15,7 +15,7 @@ from taskq.cli.options import json_option, queue_argument
 from taskq.cli.screen import ago, note, print_json, say, span, table
 from taskq.cli.session import Session
 from taskq.cli.setting_options import common_options
-from taskq.inspect import Entry, Inspector, QueueView, WorkerView
+from taskq.inspect import Inspector
 from taskq.keys import QueueKeys, SharedKeys
 from taskq.partition import partitions_among, queue_of
 from taskq.partitioned import Whole, jobs_of, partitions_of, whole_of, wholes
@@ -23,6 +23,7 @@ from taskq.queue_settings import POLICIES, QueueSettings
 from taskq.rank import describe
 from taskq.rights import check_rights
 from taskq.store import Store
+from taskq.views import Entry, QueueView, WorkerView
 
 #: What `purge` empties, and the index it is.
 PURGEABLE = ("ready", "scheduled", "retry", "dead", "done")

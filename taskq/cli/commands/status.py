@@ -11,8 +11,9 @@ from taskq.cli.options import json_option
 from taskq.cli.screen import Cell, print_json, say, span, table
 from taskq.cli.session import Session
 from taskq.cli.setting_options import common_options
-from taskq.inspect import Inspector, QueueView, WorkerView, unserved
+from taskq.inspect import Inspector, unserved
 from taskq.partitioned import Whole, left_apart, wholes
+from taskq.views import QueueView, WorkerView
 
 _EXAMPLES = (
     ("taskq status", "queues, workers and problems"),
