@@ -198,9 +198,14 @@ class Worker:
         Redis may go and come as it likes.
         """
         self._loop = asyncio.get_running_loop()
-        await self.store.check_server()
-        await self._announce()
-        await asyncio.to_thread(self.heart.start)
+        try:
+            await self.store.check_server()
+            await self._announce()
+            await asyncio.to_thread(self.heart.start)
+        except BaseException:
+            await self.store.close()
+            self.heart.store.close()
+            raise
         log.info("worker %s serves %s", self.id, shown_places(line.queue for line in self.lines))
         try:
             async with self.app.run_lifespan() as state:

@@ -44,7 +44,6 @@ async def errors_of(app: TaskQ, task: Any) -> list[TaskqError]:
         with pytest.raises(TaskqError) as caught:
             await attempt()
         found.append(caught.value)
-    worker._heart_store.close()
     await app.close()
     return found
 

@@ -65,8 +65,6 @@ async def test_a_worker_and_producers_that_lack_one_command_are_told_and_write_n
             assert f"ACL SETUSER {namespace} +zadd" in text
             assert dump_queue(raw, f"{namespace}:") == {}
     finally:
-        worker._heart_store.close()
-        await worker.store.close()
         await app.close()
 
 
