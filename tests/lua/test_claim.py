@@ -288,9 +288,11 @@ def test_a_full_worker_has_no_news_of_an_empty_queue(engine: Engine) -> None:
     assert "wake" not in engine.dump()
 
 
-def test_the_limit_holds_when_each_of_two_classes_could_fill_it(engine: Engine) -> None:
+@pytest.mark.parametrize("gpu", [2, 3])
+def test_the_limit_holds_when_each_of_two_classes_could_fill_it(engine: Engine, gpu: int) -> None:
     for n in range(3):
         engine.seed_ready(f"n{n}", 2 * n)
+    for n in range(gpu):
         engine.seed_ready(f"g{n}", 2 * n + 1, "gpu")
 
     assert ids(engine.claim(limit=3, slots={"": 3, "gpu": 3}).jobs) == ["n0", "g0", "n1"]
