@@ -33,10 +33,12 @@ from tests.chaos.schedule import SEATS, Step, schedule
 from tests.chaos.server import ServerProcess, server_process
 from tests.helpers import last
 
-#: What the producers send: one part in a hundred blocks the event loop, and so on.
+#: What the producers send. The long ones outlive a lease and its grace time: only they can show
+#: that a worker that was cut off went on.
 MIX = (
-    "quick*55,cruncher:20*10,sleeper:0.3*10,writer:0.1*6,fails:1*5,thread_sleeper:0.2*5,"
-    "sleeper:2.0*3,blocker:0.05*2,process_sleeper:0.2*2,stubborn_writer:0.2*2"
+    "quick*54,cruncher:20*10,sleeper:0.3*10,writer:0.1*6,fails:1*5,thread_sleeper:0.2*5,"
+    "sleeper:2.0*2,sleeper:7.0*1.5,blocker:0.05*2,process_sleeper:0.2*2,process_sleeper:5.0*0.2,"
+    "stubborn_writer:0.2*2"
 )
 SETTINGS: dict[str, object] = {
     "heartbeat": 0.5,

@@ -13,6 +13,7 @@ from taskq.keys import QueueKeys
 from tests.chaos.bed import Bed
 from tests.chaos.checker import Verdict
 from tests.chaos.network import SERVER, Network, network
+from tests.chaos.processes import BedWorker
 from tests.chaos.server import ServerProcess, SmallDisk, server_process
 from tests.helpers import last
 
@@ -66,6 +67,18 @@ def first_start_after(bed: Bed, moment: float) -> float | None:
     """Seconds from `moment` to the next start of a run; None while there is none."""
     times = [e["at"] - moment for e in bed.starts() if e["at"] >= moment]
     return min(times) if times else None
+
+
+def given_to(bed: Bed, worker: BedWorker, task: str, *args: object, count: int) -> list[str]:
+    """Jobs of this task that run on this worker, `count` of them; what others took is theirs."""
+    jobs: list[str] = []
+    for _ in range(100):
+        job = bed.one(task, *args)
+        if bed.wait_start(job)["worker"].startswith(f"{worker.name}-"):
+            jobs.append(job)
+        if len(jobs) == count:
+            return jobs
+    raise AssertionError(f"{worker.name} took only {len(jobs)} of 100 jobs")
 
 
 def crashes(bed: Bed) -> int:

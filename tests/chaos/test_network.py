@@ -14,6 +14,7 @@ from tests.chaos.stage import (
     counter,
     ended_well,
     first_start_after,
+    given_to,
     in_words,
     now,
 )
@@ -205,17 +206,13 @@ def test_a_host_that_is_gone_for_good(stage: Stage) -> None:
     bed = stage.bed(server, **STEADY)
     place = net.join()
     gone = bed.worker(netns=place.name, url=server.tcp_url)
-    jobs = bed.produce("sleeper", 1.0, count=5)
-    for job in jobs:
-        bed.wait_start(job)
     bed.worker()
+    jobs = given_to(bed, gone, "sleeper", 1.5, count=5)
 
     cut = now()
     place.unplug()
     gone.kill()
-    for job in jobs:
-        bed.wait_start(job, count=2)
-    took = max(e["at"] for e in bed.starts()) - cut
+    took = max(bed.wait_start(job, count=2)["at"] for job in jobs) - cut
     bed.settle()
 
     verdict = bed.verdict()

@@ -115,7 +115,8 @@ def test_with_durability_replicated_a_lagging_replica_loses_nothing(stage: Stage
     # There is no replica any more, so nothing more is confirmed; what is there runs.
     bed.settle()
 
-    verdict = bed.verdict()
+    verdict = rolled_back(bed)
+    assert not verdict.lost
     late = [e for e in bed.events("returned") if e["at"] > since + 0.2]
     assert not late, "an enqueue returned that no replica had confirmed"
     assert bed.events("unknown")
