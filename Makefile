@@ -20,8 +20,8 @@ demo: $(STAMP) ## Run every source file of the standard library through a queue,
 test: $(STAMP) ## Run the tests; T="tests/unit -x" chooses
 	@$(BIN)/python -m pytest $(T)
 
-chaos: $(STAMP) ## Random faults under load, judged; SECONDS=600 SEED=7 RATE=200 choose
-	@$(BIN)/python -m tests.chaos.nemesis --seconds $(or $(SECONDS),120) --rate $(or $(RATE),200) $(addprefix --seed ,$(SEED))
+chaos: $(STAMP) ## Random faults under load, judged; SECONDS=600 SEED=7 RATE=200 RESULTS=file choose
+	@$(BIN)/python -m tests.chaos.nemesis --seconds $(or $(SECONDS),120) --rate $(or $(RATE),200) $(addprefix --seed ,$(SEED)) $(addprefix --results ,$(RESULTS))
 
 mutants: $(STAMP) ## Break every guard of lua/, one at a time, and see a test fail; SCRIPT=ack chooses
 	@$(BIN)/python -m tests.mutation.run $(addprefix --script ,$(SCRIPT)) $(M)

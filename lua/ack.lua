@@ -20,9 +20,10 @@
 -- 6 acks        count   finished jobs in this call, 1..200
 -- 7... jobs     4 each  id, token, result bytes ('' is None), keep result for ms (0: leave nothing behind)
 -- then limits   count   free slots per ready key, in the order of KEYS
+-- then look    count   at most one: of how many jobs left behind the rank is wanted, 1..200; 1 when absent
 -- Returns
--- {"OK", now_ms, next_due_ms, more, {id, "STALE" | "ALREADY" | "GONE", ...}, job, ...}   jobs as in claim
--- {"PAUSED" | "LAPSED", now_ms, next_due_ms, 0, {...}}     acknowledged, but nothing claimed
+-- {"OK", now_ms, next_due_ms, left, {id, "STALE" | "ALREADY" | "GONE", ...}, job, ...}   jobs and left as in claim
+-- {"PAUSED" | "LAPSED", now_ms, next_due_ms, "", {...}}    acknowledged, but nothing claimed
 -- Cost: O(k log n) for k acknowledged and claimed jobs, k <= 400
 -- Flags: allow-oom
 -- @include now_us text expect read_job count announce last_until finish trim next_due wake_up take
@@ -60,7 +61,7 @@ if word == 'OK' and limit > 0 then
     ready_keys[i - 8] = KEYS[i]
     limits[i - 8] = tonumber(ARGV[i - 2 + 4 * acks])
   end
-  picked = pick(ready_keys, limits, limit, job_prefix, us)
+  picked = pick(ready_keys, limits, limit, job_prefix, us, tonumber(ARGV[#KEYS - 1 + 4 * acks] or 1))
 end
 
 -- What is claimed comes in before what has ended goes out: while a slot moves to another node, a set that is empty in
@@ -93,4 +94,4 @@ end
 count(stats, now, 'completed', #ends)
 
 if picked and picked.pass_on then wake_up(wake, 1) end
-return { word, text(now), due, picked and picked.more and 1 or 0, odd, unpack(jobs) }
+return { word, text(now), due, picked and picked.left or '', odd, unpack(jobs) }

@@ -19,10 +19,12 @@
 -- 3 keep_ms     ms      how long an expired job is kept
 -- 4 limit       count   free slots, 0..200; 0 claims nothing and passes a wake token on
 -- 5... limits   count   free slots per ready key, in the order of KEYS
+-- then look   count   at most one: of how many jobs left behind the rank is wanted, 1..200; 1 when absent
 -- Returns
--- {"OK", now_ms, next_due_ms, more, job, ...}   job: {name, value, ...} with id and token; next_due_ms -1: nothing is due
--- {"PAUSED", now_ms, next_due_ms, 0}            the queue is paused
--- {"LAPSED", now_ms, next_due_ms, 0}            no heartbeat: beat, then claim again
+-- {"OK", now_ms, next_due_ms, left, job, ...}   job: {name, value, ...} with id and token; next_due_ms -1: nothing is due;
+--   left: ranks of the best jobs left behind, best first, a space between; '' when there are none
+-- {"PAUSED", now_ms, next_due_ms, ""}           the queue is paused
+-- {"LAPSED", now_ms, next_due_ms, ""}           no heartbeat: beat, then claim again
 -- Cost: O(k log n) for k claimed jobs, k <= 200
 -- Flags: allow-oom
 -- @include now_us text expect count announce last_until finish next_due wake_up take
@@ -34,8 +36,8 @@ expect({ running, done }, stats, wake)
 local us = now_us()
 local now = math.floor(us / 1000)
 local due = next_due(scheduled, retry, now)
-if redis.call('EXISTS', alive) == 0 then return { 'LAPSED', text(now), due, 0 } end
-if redis.call('HGET', meta, 'paused') then return { 'PAUSED', text(now), due, 0 } end
+if redis.call('EXISTS', alive) == 0 then return { 'LAPSED', text(now), due, '' } end
+if redis.call('HGET', meta, 'paused') then return { 'PAUSED', text(now), due, '' } end
 
 local ready_keys, limits = {}, {}
 for i = 9, #KEYS do
@@ -43,7 +45,7 @@ for i = 9, #KEYS do
   limits[i - 8] = tonumber(ARGV[i - 4])
 end
 -- With no free slot this only looks: a worker that was woken but is full by now passes the news on.
-local picked = pick(ready_keys, limits, limit, job_prefix, us)
+local picked = pick(ready_keys, limits, limit, job_prefix, us, tonumber(ARGV[#KEYS - 3] or 1))
 local jobs = take(picked, ready_keys, job_prefix, worker, running, stats, done, us, keep_ms)
 if picked.pass_on then wake_up(wake, 1) end
-return { 'OK', text(now), due, picked.more and 1 or 0, unpack(jobs) }
+return { 'OK', text(now), due, picked.left, unpack(jobs) }

@@ -20,8 +20,9 @@ from taskq.client_sync import SyncClient
 from taskq.commands import Confirm, NewJob
 from taskq.handle import Job
 from taskq.job import JobIds, JobInfo
-from taskq.keys import check_name
+from taskq.keys import check_name, check_place
 from taskq.options import NOTHING, Options, OptionWords, checked_for_call
+from taskq.partition import partition_of
 from taskq.registry import Registry, find_task
 from taskq.settings import Settings
 from taskq.stores import open_store, open_sync_store
@@ -94,7 +95,8 @@ class TaskQ(Registry):
                     connect_timeout=settings.connect_timeout,
                     socket_timeout=settings.socket_timeout,
                 )
-                self._client = Client(store, self.codec, settings.namespace, limits_of(settings))
+                limits = limits_of(settings, self.partitions)
+                self._client = Client(store, self.codec, settings.namespace, limits)
             return self._client
 
     @property
@@ -108,9 +110,8 @@ class TaskQ(Registry):
                     connect_timeout=settings.connect_timeout,
                     socket_timeout=settings.socket_timeout,
                 )
-                self._sync_client = SyncClient(
-                    store, self.codec, settings.namespace, limits_of(settings)
-                )
+                limits = limits_of(settings, self.partitions)
+                self._sync_client = SyncClient(store, self.codec, settings.namespace, limits)
             return self._sync_client
 
     async def __aenter__(self) -> TaskQ:
@@ -156,8 +157,8 @@ class TaskQ(Registry):
         return NamedTask(self, check_name(name, "task name"))
 
     def prepare(self, call: Signature[Any]) -> tuple[str, NewJob]:
-        """The queue and the wire form of a call; everything that can be wrong is found here, before
-        sending.
+        """The queue (a partition, where it has some) and the wire form of a call; everything that
+        can be wrong is found here, before sending.
         """
         task = self.tasks.get(call.task)
         own = call.options
@@ -171,8 +172,11 @@ class TaskQ(Registry):
         if options.headers:
             limit = self.settings.max_payload
             extras += ("headers", self.codec.encode_headers(options.headers, limit=limit))
-        return options.queue or "default", NewJob(
-            options.id or self._ids.new(),
+        job_id, queue = options.id or self._ids.new(), options.queue or "default"
+        if self.partitions:
+            queue = self._place(queue, job_id)
+        return queue, NewJob(
+            job_id,
             call.task,
             payload,
             5 if options.priority is None else options.priority,
@@ -181,6 +185,10 @@ class TaskQ(Registry):
             PROCESS_CLASS if call.process else "",
             extras,
         )
+
+    def _place(self, queue: str, job_id: str) -> str:
+        count = self.partitions.get(queue, 1)
+        return queue if count == 1 else partition_of(queue, job_id, count)
 
     async def send(self, call: Signature[R]) -> Job[R]:
         """Enqueue one call. Raises JobConflict, QueueFull, CodecError, StoreError; then nothing is
@@ -206,16 +214,15 @@ class TaskQ(Registry):
     async def enqueue_many(self, calls: Iterable[Signature[R]]) -> list[Job[R]]:
         """Enqueue many calls in few round trips; handles in the same order.
 
-        All are checked before the first is sent. Up to 200 calls of one queue are enqueued all or
-        none.
+        All are checked before the first is sent. Up to 200 calls of one queue (of one partition,
+        where it has some) are enqueued all or none.
         """
         listed = list(calls)
         prepared = [self.prepare(call) for call in listed]
         if prepared and self._address is None:
             await asyncio.to_thread(lambda: self.address)
-        known: dict[str, set[str]] = {}
-        for queue, jobs in by_queue(prepared).items():
-            known[queue] = await self.client.send_many(queue, jobs)
+        groups = by_queue(prepared)
+        known = dict(zip(groups, await self.client.send_groups(groups), strict=True))
         return self._handles(listed, prepared, known)
 
     def enqueue_many_sync(self, calls: Iterable[Signature[R]]) -> list[Job[R]]:
@@ -242,8 +249,11 @@ class TaskQ(Registry):
     # Asking
 
     def job(self, job_id: str, *, queue: str = "default") -> Job[Any]:
-        """A handle for a job whose id you kept. Asks nothing yet."""
-        return Job(self, check_name(job_id, "job id"), queue=check_name(queue, "queue"))
+        """A handle for a job whose id you kept. Asks nothing yet. `queue` may be the queue's name
+        or, as `Job.queue` has it, a partition's.
+        """
+        place = self._place(check_place(queue), check_name(job_id, "job id"))
+        return Job(self, job_id, queue=place)
 
     async def result(self, job: Job[R], timeout: float | None = None) -> R:
         """A job's return value; see Job.result."""
@@ -351,8 +361,8 @@ def with_tls(address: Address, settings: Settings) -> Address:
     )
 
 
-def limits_of(settings: Settings) -> Limits:
-    """What a client needs of the settings."""
+def limits_of(settings: Settings, partitions: Mapping[str, int]) -> Limits:
+    """What a client needs of the settings, and of the queues that have `partitions`."""
     return Limits(
         max_jobs=settings.max_jobs,
         max_payload=settings.max_payload,
@@ -360,4 +370,5 @@ def limits_of(settings: Settings) -> Limits:
         confirm=Confirm(settings.replicas, settings.replica_timeout)
         if settings.durability == "replicated"
         else None,
+        partitions=partitions,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from taskq import commands
@@ -18,6 +18,8 @@ from taskq.commands import BATCH, Call, Confirm, Enqueued, NewJob, Outcome
 from taskq.errors import StoreError, StoreUnavailable, WrongState
 from taskq.job import JobInfo
 from taskq.keys import QueueKeys, SharedKeys
+from taskq.partition import queue_of
+from taskq.queue_settings import share_of
 from taskq.results import info_of, timed_out, value_of
 from taskq.rights import check_rights
 from taskq.store import Store
@@ -41,6 +43,14 @@ class Limits(NamedTuple):
     keep_ms: int
     confirm: Confirm | None = None
     """What replicas have to confirm before an enqueue returns; None: nothing."""
+    partitions: Mapping[str, int] = {}
+    """How many partitions a queue has; those with one are not in here."""
+
+    def bound(self, queue: str) -> int:
+        """Waiting jobs a queue, or one partition of one, may hold."""
+        if not self.partitions:
+            return self.max_jobs
+        return share_of(self.max_jobs, self.partitions.get(queue_of(queue), 1))
 
 
 class Client:
@@ -141,7 +151,7 @@ class Client:
         self, queue: str, jobs: Sequence[NewJob], *, all_or_none: bool
     ) -> Call[Enqueued]:
         return commands.enqueue(
-            self.keys(queue), jobs, max_jobs=self._limits.max_jobs, all_or_none=all_or_none
+            self.keys(queue), jobs, max_jobs=self._limits.bound(queue), all_or_none=all_or_none
         )
 
     async def _enqueue(self, queue: str, jobs: Sequence[NewJob], *, all_or_none: bool) -> Enqueued:
@@ -166,6 +176,22 @@ class Client:
             ):
                 duplicates |= done.duplicates
         return duplicates
+
+    async def send_groups(self, groups: Mapping[str, Sequence[NewJob]]) -> list[set[str]]:
+        """As `send_many`, for several queues at once. All have had their turn when it returns or
+        raises the first error.
+        """
+        if len(groups) == 1:
+            return [await self.send_many(*group) for group in groups.items()]
+        answers = await asyncio.gather(
+            *(self.send_many(*group) for group in groups.items()), return_exceptions=True
+        )
+        known = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            known.append(answer)
+        return known
 
     async def outcome(self, queue: str, job_id: str, timeout: float | None) -> Outcome:
         """Wait until a job has ended: told by Redis, not by asking again and again. Raises

@@ -66,7 +66,7 @@ class SyncClient:
             call = commands.enqueue(
                 keys,
                 jobs[start : start + BATCH],
-                max_jobs=self._limits.max_jobs,
+                max_jobs=self._limits.bound(queue),
                 all_or_none=True,
             )
             confirm = self._limits.confirm

@@ -1,5 +1,4 @@
-"""The read side: what is in the queues, which workers live, why a job waits. For status, peeks, the
-web page.
+"""The read side: what is in the queues, which workers live, why a job waits. For people's eyes.
 
 Sibling of client.py: changes nothing, and needs neither client nor worker. Every look is bounded:
 no KEYS, no SCAN.
@@ -18,7 +17,8 @@ from taskq import commands
 from taskq.commands import Call, QueueStats
 from taskq.errors import JobNotFound
 from taskq.job import JobInfo, State
-from taskq.keys import QueueKeys, SharedKeys, is_name
+from taskq.keys import QueueKeys, SharedKeys, is_place
+from taskq.partition import in_order
 from taskq.rank import HORIZON_MS
 from taskq.results import info_of
 from taskq.store import Store
@@ -152,9 +152,9 @@ class Inspector:
     # Queues
 
     async def queue_names(self) -> list[str]:
-        """Every queue that was ever used, sorted; what is no name of a queue is left out."""
+        """Every queue and partition ever used, sorted; what is no name of one is left out."""
         names = _texts(await self._ask("SMEMBERS", self._shared.queues))
-        return sorted(name for name in names if is_name(name))
+        return sorted(filter(is_place, names), key=in_order)
 
     async def knows(self, queue: str) -> bool:
         """Has this queue ever been used?"""

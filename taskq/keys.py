@@ -1,8 +1,8 @@
 """Every Redis key and channel taskq uses. The only home of key strings; docs/keyspace.md describes
 them.
 
-All keys of a queue share the hash tag {queue}, so they live on one Cluster node. Prefixes end in a
-colon.
+All keys of a queue share the hash tag {queue}, so they live on one Cluster node; a partition of a
+queue (partition.py) has keys of its own. Prefixes end in a colon.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import re
 from taskq.errors import InvalidName
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+#: A queue, or a partition of one: `mail`, `mail~3`.
+_PLACE = re.compile(r"[A-Za-z0-9_.-]{1,64}(~[1-9]\d?)?", re.ASCII)
 
 #: The Redis type of every key of a queue, by its name without the prefix. One that ends in a colon
 #: is a family: a name follows.
@@ -53,6 +55,16 @@ def check_name(name: object, what: str) -> str:
     return name
 
 
+def check_place(name: object) -> str:
+    """Return `name` if it is the name of a queue or of a partition; InvalidName otherwise."""
+    return str(name) if is_place(name) else check_name(name, "queue")
+
+
+def is_place(name: object) -> bool:
+    """May `name` be the name of a queue or of a partition?"""
+    return isinstance(name, str) and _PLACE.fullmatch(name) is not None
+
+
 def absent_beside(key: str) -> str:
     """A key in the slot of a queue's `key` that never exists; see ScriptSet."""
     return key[: key.index("}") + 2] + "absent"
@@ -92,7 +104,7 @@ class QueueKeys:
 
     def __init__(self, namespace: str, queue: str) -> None:
         self.namespace = check_name(namespace, "namespace")
-        self.queue = check_name(queue, "queue")
+        self.queue = check_place(queue)
         self.prefix = prefix = f"{namespace}:{{{queue}}}:"
         self.job_prefix = prefix + "job:"
         self.ready = prefix + "ready"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from taskq.errors import InvalidOption
 from taskq.keys import check_name
 from taskq.options import seconds, whole
+from taskq.partition import MOST
 
 POLICIES = ("strict", "aging")
 
@@ -23,6 +24,7 @@ class QueueSettings:
     horizon: float | None = None
     patience: tuple[float, ...] | None = None
     max_jobs: int | None = None
+    partitions: int = 1
 
     @classmethod
     def checked(
@@ -33,6 +35,7 @@ class QueueSettings:
         horizon: float | None = None,
         patience: Sequence[float] | None = None,
         max_jobs: int | None = None,
+        partitions: int = 1,
     ) -> QueueSettings:
         """Build from what a user gave; InvalidOption or InvalidName otherwise."""
         if policy is not None and policy not in POLICIES:
@@ -50,11 +53,12 @@ class QueueSettings:
             horizon=None if horizon is None else seconds("horizon", horizon),
             patience=waits,
             max_jobs=None if max_jobs is None else whole("max_jobs", max_jobs, 1, 10**9),
+            partitions=whole("partitions", partitions, 1, MOST),
         )
 
     def meta(self) -> dict[str, str]:
-        """Field names and values for the configure script; 'strict' is the default and stored as
-        ''.
+        """Field names and values for the configure script, for each partition; 'strict' is the
+        default and stored as ''.
         """
         fields: dict[str, str] = {}
         if self.policy is not None:
@@ -64,5 +68,10 @@ class QueueSettings:
         if self.patience is not None:
             fields["patience_ms"] = " ".join(str(round(wait * 1000)) for wait in self.patience)
         if self.max_jobs is not None:
-            fields["max_jobs"] = str(self.max_jobs)
+            fields["max_jobs"] = str(share_of(self.max_jobs, self.partitions))
         return fields
+
+
+def share_of(max_jobs: int, partitions: int) -> int:
+    """The bound of one partition; rounded up, so that all together hold at least `max_jobs`."""
+    return -(-max_jobs // partitions)

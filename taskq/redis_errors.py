@@ -60,7 +60,7 @@ class Moved(StoreUnavailable):
     empty: the same as before. Seen by the stores only.
     """
 
-    def __init__(self, message: str, *, slot: int, host: str, port: int) -> None:
+    def __init__(self, message: str, *, slot: int = 0, host: str = "", port: int = 0) -> None:
         super().__init__(message)
         self.slot = slot
         self.host = host

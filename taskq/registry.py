@@ -5,7 +5,7 @@ Redis.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
@@ -15,6 +15,7 @@ from taskq.errors import ConfigError, InvalidOption, UnknownTask
 from taskq.handle import Job
 from taskq.keys import check_name
 from taskq.options import OptionWords, checked
+from taskq.partition import partition_names
 from taskq.queue_settings import QueueSettings
 from taskq.task import AsyncTask, PlainTask, Signature, Task, choose_executor
 
@@ -29,6 +30,8 @@ class Registry(ABC):
     def __init__(self) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.queues: dict[str, QueueSettings] = {}
+        self.partitions: dict[str, int] = {}
+        """How many partitions a queue has; those with one are not in here."""
         self.codec = Codec()
         self._lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
 
@@ -125,18 +128,38 @@ class Registry(ABC):
         horizon: float | None = None,
         patience: Sequence[float] | None = None,
         max_jobs: int | None = None,
+        partitions: int = 1,
     ) -> QueueSettings:
         """Say how a queue orders and bounds its jobs; workers write it to Redis when they start.
 
         `policy`: "strict" (priority first) or "aging" (every job is the most urgent in the end).
         `horizon` (s): when a job without a deadline counts as due. `patience`: ten waits (s), for
         priority 0 to 9. See docs/guarantees.md.
+        `partitions`: 2 to 64 spread a queue that is too busy for one Redis core; every program that
+        enqueues must say the same number. See docs/high-availability.md.
         """
         settings = QueueSettings.checked(
-            name, policy=policy, horizon=horizon, patience=patience, max_jobs=max_jobs
+            name,
+            policy=policy,
+            horizon=horizon,
+            patience=patience,
+            max_jobs=max_jobs,
+            partitions=partitions,
         )
         self.queues[name] = settings
+        self.partitions.pop(name, None)
+        if partitions > 1:
+            self.partitions[name] = partitions
         return settings
+
+    def places_of(self, queues: Iterable[str]) -> list[str]:
+        """These queues with all their partitions; a partition's name stands for itself."""
+        found = (
+            name
+            for queue in queues
+            for name in partition_names(queue, self.partitions.get(queue, 1))
+        )
+        return list(dict.fromkeys(found))
 
 
 class TaskDecorator:

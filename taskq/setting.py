@@ -19,6 +19,8 @@ Kind = Literal["text", "count", "seconds", "choice", "names", "secret", "path"]
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+#: A queue, or a partition of one.
+_PLACE = re.compile(_NAME.pattern + r"(~[1-9]\d?)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,7 +371,7 @@ def _names(setting: Setting, value: object, place: str) -> tuple[str, ...]:
     names = []
     for name in listed:
         name = name.strip() if isinstance(name, str) else name
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _PLACE.fullmatch(name):
             raise _bad(setting, value, place, "a name has 1 to 64 letters, digits, '_', '.' or '-'")
         names.append(name)
     return tuple(dict.fromkeys(names))

@@ -1,13 +1,13 @@
 -- take: grant up to `limit` leases, best rank first over the worker's ready sets (one, or one per capability class).
 -- In two steps, so that a script reads and checks all before its first write: pick() looks, take() writes.
 -- Needs count, finish, announce, last_until.
-local function read_ready(ready_keys, limits, limit)
-  local all, more, passed = {}, false, false
+local function read_ready(ready_keys, limits, limit, look)
+  local all, left, passed = {}, {}, false
   for i, key in ipairs(ready_keys) do
     local most = math.min(limit, limits[i])
     if most > 0 then
-      local found = redis.call('ZRANGE', key, 0, most, 'WITHSCORES')
-      if #found > 2 * most then more = true end
+      local found = redis.call('ZRANGE', key, 0, most + look - 1, 'WITHSCORES')
+      for j = 2 * most + 2, #found, 2 do left[#left + 1] = found[j] end
       for j = 1, math.min(#found, 2 * most), 2 do
         all[#all + 1] = { found[j], found[j + 1], key }
       end
@@ -21,17 +21,18 @@ local function read_ready(ready_keys, limits, limit)
       return tonumber(a[2]) < tonumber(b[2])
     end)
     for i = #all, limit + 1, -1 do
+      left[#left + 1] = all[i][2]
       all[i] = nil
-      more = true
     end
+    table.sort(left, function(a, b) return tonumber(a) < tonumber(b) end)
   end
-  return all, more, passed
+  return all, left, passed
 end
 
--- What take() may write: jobs and those that missed their deadline; whether this worker may find more, and whether others
--- may (a class it has no slot for has jobs).
-local function pick(ready_keys, limits, limit, job_prefix, us)
-  local candidates, more, passed = read_ready(ready_keys, limits, limit)
+-- What take() may write: jobs and those that missed their deadline; the ranks of the best `look` jobs this worker may find
+-- next ('' for none), and whether others may find some too (a class it has no slot for has jobs).
+local function pick(ready_keys, limits, limit, job_prefix, us, look)
+  local candidates, left, passed = read_ready(ready_keys, limits, limit, look)
   local jobs, missed, leave = {}, {}, {}
   for _, candidate in ipairs(candidates) do
     local id, key = candidate[1], candidate[3]
@@ -55,10 +56,11 @@ local function pick(ready_keys, limits, limit, job_prefix, us)
       elseif name == 'waiters' then waiters = fields[i + 1] end
     end
     if state ~= 'ready' then
-      more = true -- listed here, but its home is elsewhere (or it has none, or no hash): only the entry goes
+      -- Listed here, but its home is elsewhere (or it has none, or no hash): only the entry goes. Its slot is left: look again.
+      if #left == 0 then left[1] = candidate[2] end
     elseif deadline and deadline * 1000 <= us and on_miss ~= 'run' then
       missed[#missed + 1] = { id, waiters }
-      more = true
+      if #left == 0 then left[1] = candidate[2] end
     else
       -- With the clock behind, not just one more: a failover may have forgotten the claim that was given that one.
       if token < us then token = us else token = token + 1 + us % 1000000 end
@@ -66,7 +68,8 @@ local function pick(ready_keys, limits, limit, job_prefix, us)
     end
   end
 
-  return { jobs = jobs, missed = missed, leave = leave, more = more, pass_on = more or passed }
+  local ranks = table.concat(left, ' ', 1, math.min(#left, look))
+  return { jobs = jobs, missed = missed, leave = leave, left = ranks, pass_on = #left > 0 or passed }
 end
 
 -- Returns flat jobs {name, value, ...} with id and token.

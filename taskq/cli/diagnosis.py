@@ -14,7 +14,8 @@ from taskq.audit import Audit, audit_all
 from taskq.cli.explain import advice
 from taskq.cli.screen import size, span
 from taskq.errors import StoreError, StoreRefused, StoreUnavailable
-from taskq.inspect import Inspector, QueueView, unserved
+from taskq.inspect import Inspector, QueueView, WorkerView, unserved
+from taskq.partitioned import counts_served, left_apart
 from taskq.rights import check_rights, writing
 from taskq.settings import Settings
 from taskq.store import Store
@@ -260,6 +261,20 @@ async def _queues(inspector: Inspector, only: Collection[str]) -> list[Check]:
     for found in unserved(queues, workers):
         text = f"queue {found.queue}: {found.jobs} ready jobs cannot run"
         checks.append(Check("unserved", "fail", text, advice(found)))
+    return checks + _partitions(queues, workers)
+
+
+def _partitions(queues: list[QueueView], workers: list[WorkerView]) -> list[Check]:
+    checks = []
+    for apart in left_apart(queues, workers):
+        text = f"{apart.partition}: {apart.jobs} jobs are in a partition that no worker serves"
+        remedy = f"`taskq worker APP -q {apart.partition}` until it is empty, or serve more"
+        checks.append(Check("partition", "fail", text, remedy))
+    for queue, counts in sorted(counts_served(workers).items()):
+        if len(counts) > 1:
+            text = f"workers see {' or '.join(map(str, sorted(counts)))} partitions of {queue}"
+            remedy = "finish the deploy: every program must say the same partitions="
+            checks.append(Check("partition", "warn", text, remedy))
     return checks
 
 

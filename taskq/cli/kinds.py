@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 
 from taskq.errors import ConfigError, InvalidName
-from taskq.keys import check_name
+from taskq.keys import check_name, check_place
 from taskq.setting import parse_seconds
 
 if TYPE_CHECKING:
@@ -32,6 +32,20 @@ class Name(Text):
     ) -> str:
         try:
             return check_name(value, self._what)
+        except InvalidName as error:
+            self.fail(str(error), param, ctx)
+
+
+class Place(Text):
+    """A queue, or one partition of a queue: `mail`, `mail~3`."""
+
+    name = "NAME"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        try:
+            return check_place(value)
         except InvalidName as error:
             self.fail(str(error), param, ctx)
 

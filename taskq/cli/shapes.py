@@ -14,8 +14,9 @@ from typing import Any
 from taskq.cli.values import jsonable
 from taskq.codec import Codec
 from taskq.errors import TaskqError
-from taskq.inspect import Entry, QueueView, Unserved, WorkerView, serves
+from taskq.inspect import Entry, Unserved, WorkerView
 from taskq.job import JobInfo
+from taskq.partitioned import Whole
 from taskq.rank import describe
 
 Shape = dict[str, Any]
@@ -25,10 +26,11 @@ def _time(when: datetime | None) -> str | None:
     return None if when is None else when.isoformat(timespec="milliseconds")
 
 
-def queue(view: QueueView, workers: Sequence[WorkerView]) -> Shape:
+def queue(whole: Whole, workers: Sequence[WorkerView]) -> Shape:
     """`ready scheduled retry running dead done` count jobs; `workers` those alive that serve the
-    queue.
+    queue; `partitions` how many it has, all added up here.
     """
+    view = whole.view
     return {
         "queue": view.name,
         **{
@@ -40,16 +42,19 @@ def queue(view: QueueView, workers: Sequence[WorkerView]) -> Shape:
         "next_job": view.head,
         "next_job_waits_seconds": view.head_waits,
         "next_due_seconds": view.due_in,
-        "workers": sum(serves(worker, view.name, "") for worker in workers),
+        "workers": whole.workers(workers),
+        "partitions": len(whole.parts),
     }
 
 
-def queue_details(view: QueueView, workers: Sequence[WorkerView]) -> Shape:
+def queue_details(whole: Whole, workers: Sequence[WorkerView]) -> Shape:
     """As `queue`, and its settings, classes, holders (workers that hold or may hold jobs) and
-    counters.
+    counters; `parts` has each partition as `queue` shows it, when there are several.
     """
+    view = whole.view
+    parts = [Whole(part, (part,)) for part in whole.parts] if len(whole.parts) > 1 else []
     return {
-        **queue(view, workers),
+        **queue(whole, workers),
         "policy": view.policy,
         "horizon_seconds": view.horizon,
         "max_jobs": view.max_jobs,
@@ -59,6 +64,7 @@ def queue_details(view: QueueView, workers: Sequence[WorkerView]) -> Shape:
             for worker, (count, word) in sorted(view.holders.items())
         ],
         "counters": dict(sorted(view.counters.items())),
+        "parts": [queue(part, workers) for part in parts],
     }
 
 

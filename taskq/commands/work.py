@@ -18,6 +18,13 @@ class Claims(NamedTuple):
     more: bool
     refused: dict[str, str]
     jobs: list[ClaimedJob]
+    ranks: tuple[float, ...] = ()
+    """Of the best jobs that were left behind, as far as was asked for; best first."""
+
+    @property
+    def next_rank(self) -> float | None:
+        """Rank of the best job left behind; None when there is none."""
+        return self.ranks[0] if self.ranks else None
 
 
 class Ack(NamedTuple):
@@ -87,14 +94,23 @@ def _claim_keys(keys: QueueKeys, worker: str, classes: Iterable[str]) -> list[st
 
 def _parse_claim(reply: list[Any]) -> Claims:
     jobs = [ClaimedJob(flat) for flat in reply[4:]]
-    return Claims(reply[0].decode(), int(reply[1]), int(reply[2]), bool(reply[3]), {}, jobs)
+    word, now, due, left = reply[:4]
+    return Claims(word.decode(), int(now), int(due), bool(left), {}, jobs, _ranks(left))
+
+
+def _ranks(left: bytes) -> tuple[float, ...]:
+    return tuple(map(float, left.split())) if left else ()
 
 
 def claim(
-    keys: QueueKeys, worker: str, *, keep_ms: int, limit: int, slots: dict[str, int]
+    keys: QueueKeys, worker: str, *, keep_ms: int, limit: int, slots: dict[str, int], look: int = 1
 ) -> Call[Claims]:
-    """Take up to `limit` jobs. `slots`: free slots per class, '' is the common one."""
+    """Take up to `limit` jobs. `slots`: free slots per class, '' is the common one. `look`: of how
+    many jobs left behind the ranks are wanted, at most.
+    """
     args: list[Word] = [keys.job_prefix, worker, keep_ms, min(limit, BATCH), *slots.values()]
+    if look != 1:
+        args.append(min(look, BATCH))
     return Call("claim", _claim_keys(keys, worker, slots), args, _parse_claim)
 
 
@@ -108,6 +124,7 @@ def _parse_ack(reply: list[Any]) -> Claims:
         bool(reply[3]),
         map_of(odd) if odd else {},
         jobs,
+        _ranks(reply[3]),
     )
 
 
@@ -120,9 +137,10 @@ def ack(
     done_max: int,
     limit: int,
     slots: dict[str, int],
+    look: int = 1,
 ) -> Call[Claims]:
-    """Report up to 200 finished jobs and take up to `limit` new ones. `Claims.refused` has those
-    that did not count.
+    """Report up to 200 finished jobs and take up to `limit` new ones, as claim does.
+    `Claims.refused` has those that did not count.
     """
     args: list[Word] = [
         keys.job_prefix,
@@ -135,6 +153,8 @@ def ack(
     for item in acks:
         args += item
     args += slots.values()
+    if look != 1:
+        args.append(min(look, BATCH))
     return Call("ack", _claim_keys(keys, worker, slots), args, _parse_ack)
 
 

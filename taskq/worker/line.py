@@ -1,5 +1,5 @@
-"""One queue as a worker sees it: its keys, what is to be reported, and when to look at it again. No
-I/O.
+"""One queue, or one partition of one, as a worker sees it: its keys, what is to be reported, and
+when to look at it again. No I/O.
 """
 
 from __future__ import annotations
@@ -9,22 +9,27 @@ import time
 
 from taskq.commands import Ack, Failure
 from taskq.keys import QueueKeys
+from taskq.partition import queue_of
 
 
 class Line:
-    """The worker's side of one queue."""
+    """The worker's side of one queue or partition."""
 
     __slots__ = (
         "acks",
         "beaten_at",
         "cancelled",
+        "deep",
         "due_at",
         "failures",
         "fenced",
         "flying",
         "hot",
         "keys",
+        "looked_at",
+        "name",
         "queue",
+        "ranks",
         "refused",
         "released",
         "rests_until",
@@ -35,6 +40,8 @@ class Line:
     def __init__(self, keys: QueueKeys, worker: str) -> None:
         self.keys = keys
         self.queue = keys.queue
+        self.name = queue_of(keys.queue)
+        """What users call it: the same for all partitions of a queue."""
         self.worker = worker
         """The id under which this process works here; a new one after it was cut off."""
         self.beaten_at = time.monotonic()
@@ -51,6 +58,14 @@ class Line:
         """(id, token) of runs that were stopped because their cancellation was asked for."""
         self.hot = True
         """There may be ready jobs."""
+        self.ranks: tuple[float, ...] = ()
+        """Ranks of the best jobs that were ready at the last look, best first. Only partitions are
+        asked for more than one.
+        """
+        self.deep = False
+        """There may have been more than these."""
+        self.looked_at = -math.inf
+        """Event-loop time of the last look for ready jobs."""
         self.flying = False
         """A call that acknowledges or claims is on its way and not answered yet."""
         self.unsure = False
@@ -61,6 +76,11 @@ class Line:
         """Event-loop time before which a queue that was refused is left alone."""
         self.due_at = math.inf
         """Event-loop time at which a scheduled or retrying job is due."""
+
+    def know(self, ranks: tuple[float, ...], wanted: int) -> None:
+        """Note what waits here: `ranks`, where at most `wanted` were asked for."""
+        self.ranks = ranks
+        self.deep = len(ranks) >= wanted
 
     @property
     def owes(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -24,6 +25,8 @@ from taskq.context import Context
 from taskq.errors import Discard, Retry
 from taskq.task import Task
 from taskq.worker.policy import RemoteError, error_line, traceback_text
+
+log = logging.getLogger("taskq.job")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,10 @@ class ProcessSlots:
         self._idle.append(slot)
 
     async def warm_up(self) -> None:
-        """Start all processes now, so that the first jobs do not wait for it."""
-        await asyncio.gather(*(slot.start() for slot in self._idle))
+        """Start all processes now, so that the first jobs do not wait for it. One that dies while it
+        starts is started again by its first job.
+        """
+        await asyncio.gather(*(slot.warm_up() for slot in self._idle))
 
     def close(self) -> None:
         """End all processes, busy ones too."""
@@ -99,6 +104,14 @@ class _Slot:
                 raise ProcessDied("stopped while its process was starting")
             self._pid = pid
         return pool
+
+    async def warm_up(self) -> None:
+        """Start the process, if that works."""
+        try:
+            await self.start()
+        except (BrokenProcessPool, ProcessDied) as error:
+            log.warning("a process for tasks died while it started: %s", error)
+            self.kill()
 
     async def run(self, work: Work) -> bytes:
         """The encoded result. Raises RemoteError, Retry, Discard or ProcessDied."""

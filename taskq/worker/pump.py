@@ -1,9 +1,9 @@
 """The worker's heart of hearts: reports finished jobs and claims new ones, in as few calls as
 possible.
 
-One loop serves all queues in turn. While a call is on its way jobs go on ending, so under load
-reports gather by themselves and nothing ever waits for a batch. Idle, it sleeps on the wake lists
-and on the next due time.
+One loop serves all queues in turn, the partitions of one together (parts.py). While a call is on
+its way jobs go on ending, so under load reports gather by themselves and nothing ever waits for a
+batch. Idle, it sleeps on the wake lists and on the next due time.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from taskq import commands
 from taskq.commands import BATCH, Claims
 from taskq.errors import StoreError, StoreUnavailable
 from taskq.settings import Settings
 from taskq.store import Store
-from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
 from taskq.worker.interrupt import Interrupted
 from taskq.worker.line import Line
+from taskq.worker.parts import Parts, grouped, together
 from taskq.worker.recall import recall
 from taskq.worker.report import report
 from taskq.worker.runner import Runner
+from taskq.worker.shares import class_slots, depth
 
 log = logging.getLogger("taskq.pump")
 
 #: How long a worker whose processes are all busy lets others answer a wake-up first, s.
 PASS_ON = 0.01
+#: How long a queue is left alone while others keep the worker too busy to listen, s.
+OVERLOOKED = 0.5
 #: A safety look at a queue that nobody woke us for, jittered, s.
 LONGEST_NAP = 60.0
 
@@ -49,6 +52,8 @@ class Pump:
         self._store = store
         self._settings = settings
         self._lines = list(lines)
+        self._groups = grouped(lines)
+        self._partitions = {one.queue for group in self._groups if len(group) > 1 for one in group}
         self._by_wake = {line.keys.wake: line for line in lines}
         self._slots = slots
         self._beat = beat
@@ -65,6 +70,7 @@ class Pump:
         """True while it sleeps with nothing to run, to report or to claim."""
         self.classes: dict[str, set[str]] = {line.queue: set() for line in lines}
         """Capability classes beside the common one that are claimed from, by queue."""
+        self._parts = Parts(store, slots, self.classes, self._attempt)
         self._keep_ms = round(settings.result_ttl * 1000)
 
     def serve(self, runner: Runner) -> None:
@@ -82,6 +88,7 @@ class Pump:
         for line in self._lines:
             if queue is None or line.queue == queue:
                 line.hot = True
+                line.ranks = ()
         self.ring()
 
     @property
@@ -134,27 +141,73 @@ class Pump:
     async def _turn(self) -> bool:
         """Serve every queue that needs it, once; True when any did."""
         busy = False
-        lines = self._lines
+        groups = self._groups
         now = asyncio.get_running_loop().time()
-        for line in lines:
-            if line.rests_until > now:
-                continue
-            try:
-                busy = await self._serve(line, now) or busy
-                line.refused = 0
-            except StoreUnavailable as error:
-                if not self._store.scattered:
-                    raise
-                self._let_rest(line, error)  # its node is away; the others' are not
-            except Exception as error:  # refused, or nonsense in Redis: other queues must go on
-                self._let_rest(line, error)
-        if len(lines) > 1:
-            # Each turn begins with the next queue, so that under load none is always last.
-            self._lines = [*lines[1:], lines[0]]
+        if len(self._lines) > 1:
+            self._look_at_the_quiet(now)
+        for group in groups:
+            line = group[0]
+            if len(group) > 1:
+                busy = await self._serve_parts(group, now) or busy
+            elif line.rests_until <= now:
+                busy = await self._attempt(line, self._serve(line, now)) or busy
+        if busy and len(groups) > 1:
+            # Each turn begins with the next queue, so that under load none is always last. A turn
+            # in which no queue needed anything does not count: with one slot every other is such.
+            self._groups = [*groups[1:], groups[0]]
         return busy
+
+    def _look_at_the_quiet(self, now: float) -> None:
+        """A worker that never rests hears no wake-ups: it looks at its other queues by itself."""
+        if self._listening is None or self._listening.done():
+            for line in self._lines:
+                if not line.hot and now - line.looked_at > OVERLOOKED:
+                    line.hot = True
+
+    async def _attempt(self, line: Line, work: Awaitable[bool]) -> bool:
+        """Do something for a queue; when that cannot be done, only this queue rests. Raises
+        StoreUnavailable when no queue can be served.
+        """
+        try:
+            busy = await work
+            line.refused = 0
+        except StoreUnavailable as error:
+            if not self._store.scattered:
+                raise
+            self._let_rest(line, error)  # its node is away; the others' are not
+        except Exception as error:  # refused, or nonsense in Redis: other queues must go on
+            self._let_rest(line, error)
+        else:
+            return busy
+        return False
 
     async def _serve(self, line: Line, now: float) -> bool:
         """Whatever one queue needs now; True when it needed something."""
+        busy = await self._prepare(line, now)
+        free = self._free() if line.hot and not line.fenced else 0
+        return await self._work(line, max(free, 0)) or busy
+
+    async def _serve_parts(self, group: Sequence[Line], now: float) -> bool:
+        """As `_serve`, for all partitions of a queue at once."""
+        lines = [line for line in group if line.rests_until <= now]
+        works = [
+            (line, self._prepare(line, now)) for line in lines if line.unsure or line.due_at <= now
+        ]
+        busy = await together(self._attempt, works) if works else False
+        lines = [line for line in lines if line.rests_until <= now]
+        shares = await self._parts.shares(lines, self._free())
+        # What all draw on beside the slots, as processes, is split: each time another comes first.
+        order = {queue: at for at, queue in enumerate(random.sample(list(shares), len(shares)))}
+        claims = max(1, len(shares))
+        works = [
+            (line, self._work(line, shares.get(line.queue, 0), (order.get(line.queue, 0), claims)))
+            for line in lines
+            if line.queue in shares or line.owes
+        ]
+        return (await together(self._attempt, works) if works else False) or busy
+
+    async def _prepare(self, line: Line, now: float) -> bool:
+        """Ask what is unsure, promote what is due; True when there was something."""
         busy = False
         if line.unsure:
             assert self._runner is not None
@@ -165,9 +218,15 @@ class Pump:
         if line.due_at <= now:
             await self._promote(line)
             busy = True
-        free = self._free() if line.hot and not line.fenced else 0
+        return busy
+
+    async def _work(self, line: Line, free: int, turn: tuple[int, int] = (0, 1)) -> bool:
+        """Claim for free slots, report what has ended; True when there was something. `turn`: which
+        of how many lines this is that claim at once.
+        """
+        busy = False
         if line.acks or free > 0:
-            await self._step(line, max(free, 0))
+            await self._step(line, free, turn)
             busy = True
         if line.failures or line.released or line.cancelled:
             await report(self._store, self._settings, line)
@@ -191,23 +250,14 @@ class Pump:
         line.rests_until = loop.time() + pause
         loop.call_later(pause, self.ring)
 
-    def _class_slots(self, line: Line, free: int) -> dict[str, int]:
-        assert self._runner is not None
-        slots = {"": free}
-        for job_class in self.classes[line.queue]:
-            room = free
-            if job_class == PROCESS_CLASS:
-                room = self._runner.processes.free
-            elif job_class == FRAGILE_CLASS:
-                room = 0 if self._runner.runs_fragile() else 1
-            slots[job_class] = min(free, room)
-        return slots
-
-    async def _step(self, line: Line, free: int) -> None:
+    async def _step(self, line: Line, free: int, turn: tuple[int, int] = (0, 1)) -> None:
         """Acknowledge what is done and claim for the free slots, in one call."""
         acks, line.acks = line.acks[:BATCH], line.acks[BATCH:]
         limit = min(free, BATCH)
-        slots = self._class_slots(line, limit)
+        assert self._runner is not None
+        processes, fragile = self._runner.processes.free, not self._runner.runs_fragile()
+        slots = class_slots(self.classes[line.queue], limit, processes, fragile, turn)
+        look = depth(self._slots, limit) if line.queue in self._partitions else 1
         if acks:
             call = commands.ack(
                 line.keys,
@@ -217,15 +267,17 @@ class Pump:
                 done_max=self._settings.done_max,
                 limit=limit,
                 slots=slots,
+                look=look,
             )
         else:
             call = commands.claim(
-                line.keys, line.worker, keep_ms=self._keep_ms, limit=limit, slots=slots
+                line.keys, line.worker, keep_ms=self._keep_ms, limit=limit, slots=slots, look=look
             )
         line.flying = True
         self.asked_at = asyncio.get_running_loop().time()
         if limit > 0:
             line.hot = False  # now, not with the reply: a wake-up that is read before it must count
+            line.looked_at = self.asked_at
         try:
             claims = await self._store.run(call)
         except BaseException:
@@ -238,6 +290,8 @@ class Pump:
         for job_id, word in claims.refused.items():
             if word == "STALE":
                 log.warning("job %s: came too late, another worker has it by now", job_id)
+        if limit > 0:
+            line.know(claims.ranks, look)
         self._take(line, claims, limit)
 
     def _take(self, line: Line, claims: Claims, limit: int) -> None:

@@ -36,7 +36,7 @@ log = logging.getLogger("taskq.job")
 LONGEST_KEPT = 315_360_000_000
 EAGER = sys.version_info >= (3, 12)
 
-Report = Callable[[Context, float, str], Coroutine[Any, Any, None]]
+Report = Callable[[Line, Context, float, str], Coroutine[Any, Any, None]]
 
 
 class Runner:
@@ -135,14 +135,16 @@ class Runner:
         return Context(
             job_id=job.id,
             task=job.task,
-            queue=run.line.queue,
+            queue=run.line.name,
             attempt=(job.number(b"attempt") or 0) + 1,
             token=int(job.token),
             worker_id=run.line.worker,
             deadline_ms=job.number(b"deadline_ms"),
             headers=self._codec.decode_headers(headers) if headers else None,
             state=self.state,
-            report=self._report if run.task.executor == "async" else None,
+            report=functools.partial(self._report, run.line)
+            if run.task.executor == "async"
+            else None,
         )
 
     # Coroutines
@@ -194,7 +196,7 @@ class Runner:
             max_result=self._settings.max_result,
             job_id=job.id,
             task=job.task,
-            queue=run.line.queue,
+            queue=run.line.name,
             attempt=(job.number(b"attempt") or 0) + 1,
             token=int(job.token),
             worker_id=run.line.worker,

@@ -14,6 +14,7 @@ from taskq.app import TaskQ
 from taskq.context import Context
 from taskq.errors import ConfigError, LeaseLost, StoreError, StoreUnavailable
 from taskq.keys import QueueKeys, SharedKeys, check_name
+from taskq.partition import shown_places
 from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
@@ -41,7 +42,8 @@ DEAF = 5.0
 class Worker:
     """Runs an app's tasks from some queues until told to stop.
 
-    `queues`: names, None for the settings' (`default`). `burst`: end when nothing is ready any
+    `queues`: names, None for the settings' (`default`); a queue stands for all its partitions, the
+    name of one (`mail~3`) for that alone. `burst`: end when nothing is ready any
     more. `obituary`: who of this machine died before us. `on_life(queue, worker id)` hears under
     which ids this process works. Concurrency, heartbeat and the rest come from the app's settings.
     """
@@ -60,7 +62,8 @@ class Worker:
             raise ConfigError("this app has no tasks: decorate functions with @app.task first")
         self.app = app
         self.settings = app.settings
-        names = list(dict.fromkeys(queues or self.settings.queues))
+        queues = list(dict.fromkeys(queues or self.settings.queues))
+        names = app.places_of(queues)
         self._name = None if name is None else check_name(name, "worker name")
         self.id = worker_id(self._name)
         """The newest id this process goes by; a queue never cut off may know an older one."""
@@ -189,7 +192,7 @@ class Worker:
         await self.store.check_server()
         await self._announce()
         await asyncio.to_thread(self.heart.start)
-        log.info("worker %s serves %s", self.id, ", ".join(line.queue for line in self.lines))
+        log.info("worker %s serves %s", self.id, shown_places(line.queue for line in self.lines))
         try:
             async with self.app.run_lifespan() as state:
                 self.runner.state = state
@@ -211,7 +214,7 @@ class Worker:
         await self.store.run(commands.trim_roster(shared), tries=3)
         for line in self.lines:
             self._on_life(line.queue, line.worker)
-            wanted = self.app.queues.get(line.queue)
+            wanted = self.app.queues.get(line.name)
             try:
                 await self.store.run(
                     commands.plain("SADD", shared.queues, line.queue, parse=int), tries=3
@@ -364,8 +367,9 @@ class Worker:
                 await self.store.run(call)
         await asyncio.to_thread(self.heart.tell_roster)
 
-    async def _report_progress(self, context: Context, fraction: float, note: str) -> None:
-        line = next(line for line in self.lines if line.queue == context.queue)
+    async def _report_progress(
+        self, line: Line, context: Context, fraction: float, note: str
+    ) -> None:
         word = await self.store.run(
             commands.progress(
                 line.keys,

@@ -12,8 +12,17 @@ pytestmark = pytest.mark.keeps_keys("looks at jobs that wait")
 QUEUE = {
     "queue", "ready", "scheduled", "retry", "running", "dead", "done", "paused", "paused_at",
     "next_job", "next_job_waits_seconds", "next_due_seconds", "workers",
+    "partitions",
 }  # fmt: skip
-DETAILS = QUEUE | {"policy", "horizon_seconds", "max_jobs", "classes", "holders", "counters"}
+DETAILS = QUEUE | {
+    "policy",
+    "horizon_seconds",
+    "max_jobs",
+    "classes",
+    "holders",
+    "counters",
+    "parts",
+}
 WORKER = {
     "worker", "host", "pid", "queues", "tasks", "running", "concurrency", "process_slots", "done",
     "failed", "cpu", "rss", "loop_lag_seconds", "beat_age_seconds", "started_at", "python", "alive",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import redis
 
 from taskq import JobCancelled, JobFailed, TaskQ
 from taskq.keys import QueueKeys
+from taskq.worker.processes import _Slot
 from tests.helpers import eventually
 from tests.integration import chores
 from tests.integration.conftest import MakeApp
@@ -199,3 +201,23 @@ async def test_a_process_that_died_while_it_was_idle_costs_the_next_job_nothing(
         second = await job.result(timeout=20)
         assert (await job.info()).attempt == 0
     assert first[0] != second[0]
+
+
+async def test_a_process_that_dies_while_it_starts_does_not_end_the_worker(
+    app: TaskQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warm-up is only for speed."""
+    tasks = adopt(app, "pid")
+    dying = iter([True])
+
+    start = _Slot.start
+
+    async def sometimes(slot: _Slot) -> Any:
+        if next(dying, False):
+            raise BrokenProcessPool("killed")
+        return await start(slot)
+
+    monkeypatch.setattr(_Slot, "start", sometimes)
+    async with app, working(app):
+        assert await (await tasks.pid.enqueue(1)).result(timeout=20)
+    assert next(dying, None) is None

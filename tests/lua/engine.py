@@ -144,15 +144,23 @@ class Engine:
         )
 
     def claim_call(
-        self, limit: int = 10, slots: dict[str, int] | None = None, worker: str = WORKER
+        self,
+        limit: int = 10,
+        slots: dict[str, int] | None = None,
+        worker: str = WORKER,
+        look: int = 1,
     ) -> Call[Claims]:
         slots = {"": limit} if slots is None else slots
-        return commands.claim(self.keys, worker, keep_ms=KEEP, limit=limit, slots=slots)
+        return commands.claim(self.keys, worker, keep_ms=KEEP, limit=limit, slots=slots, look=look)
 
     def claim(
-        self, limit: int = 10, slots: dict[str, int] | None = None, worker: str = WORKER
+        self,
+        limit: int = 10,
+        slots: dict[str, int] | None = None,
+        worker: str = WORKER,
+        look: int = 1,
     ) -> Claims:
-        return self.run(self.claim_call(limit, slots, worker))
+        return self.run(self.claim_call(limit, slots, worker, look))
 
     def ack_call(
         self,
@@ -161,6 +169,7 @@ class Engine:
         slots: dict[str, int] | None = None,
         worker: str = WORKER,
         done_max: int = 1000,
+        look: int = 1,
     ) -> Call[Claims]:
         return commands.ack(
             self.keys,
@@ -170,6 +179,7 @@ class Engine:
             done_max=done_max,
             limit=limit,
             slots={"": limit} if slots is None else slots,
+            look=look,
         )
 
     def ack(self, *acks: Ack, **words: Any) -> Claims:

@@ -46,7 +46,7 @@ def _enqueue(engine: Engine) -> Call[Any]:
 
 def _claim(engine: Engine) -> Call[Any]:
     _to_claim(engine)
-    return engine.claim_call(3, {"": 3, "gpu": 3})
+    return engine.claim_call(3, {"": 3, "gpu": 3}, look=2)
 
 
 def _to_claim(engine: Engine) -> None:
@@ -67,7 +67,7 @@ def _ack(engine: Engine) -> Call[Any]:
     engine.seed_running("x", waiters="c1")
     engine.seed_running("y")
     acks = (Ack("x", "7", b"r", KEEP), Ack("y", "7", b"", 0), Ack("b", "1", b"", 0))
-    return engine.ack_call(*acks, limit=3, slots={"": 3, "gpu": 3}, done_max=2)
+    return engine.ack_call(*acks, limit=3, slots={"": 3, "gpu": 3}, done_max=2, look=2)
 
 
 def _ack_late(engine: Engine) -> Call[Any]:

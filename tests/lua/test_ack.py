@@ -25,7 +25,7 @@ def test_the_holder_of_the_token_completes_the_job(engine: Engine) -> None:
 
     claims = engine.ack(Ack("a", "7", b"\x00result", KEEP))
 
-    assert claims == ("OK", START, -1, False, {}, [])
+    assert claims == ("OK", START, -1, False, {}, [], ())
     assert engine.changed(before) == {
         "job:a": job(
             "completed",
@@ -229,14 +229,14 @@ def test_a_job_hash_overwritten_by_a_string_stays_out_of_the_way(engine: Engine)
     assert engine.dump()["job:b"].content["state"] == "completed"
 
 
-def test_whether_there_is_more_is_one_or_zero_on_the_wire(engine: Engine) -> None:
+def test_the_rank_left_behind_is_text_on_the_wire(engine: Engine) -> None:
     engine.seed_alive()
     for n in range(3):
         engine.seed_ready(f"j{n}", n)
 
     replies = [engine.raw(engine.ack_call(Ack("x", "7", b"", 0), limit=2)) for _ in range(2)]
 
-    assert [reply[3] for reply in replies] == [1, 0]
+    assert [reply[3] for reply in replies] == [b"2", b""]
 
 
 @pytest.mark.parametrize(("most", "kept"), [(3, 3), (4, 3), (2, 2)])

@@ -94,11 +94,11 @@ def test_a_full_worker_passes_on_news_of_any_class_it_serves(engine: Engine) -> 
     assert engine.dump()["wake"] == a_list(["1"])
 
 
-def test_whether_there_is_more_is_one_or_zero_on_the_wire(engine: Engine) -> None:
+def test_the_rank_left_behind_is_text_on_the_wire(engine: Engine) -> None:
     for n in range(3):
         engine.seed_ready(f"j{n}", n)
 
-    assert [engine.raw(engine.claim_call(limit=2))[3] for _ in range(2)] == [1, 0]
+    assert [engine.raw(engine.claim_call(limit=2))[3] for _ in range(2)] == [b"2", b""]
 
 
 def test_words_of_a_job_that_look_like_fields_are_no_fields(engine: Engine) -> None:
@@ -163,6 +163,37 @@ def test_a_token_that_a_failover_forgot_is_not_given_again_while_the_clock_is_be
         engine.client.delete(engine.keys.running(WORKER))
 
     assert len(tokens) == 3
+
+
+def test_it_tells_the_ranks_of_the_best_jobs_it_left_behind(engine: Engine) -> None:
+    for rank in (50, 10, 30, 40, 20):
+        engine.seed_ready(f"j{rank}", 10**13 + rank)
+
+    claims = engine.claim(limit=1, look=3)
+
+    assert claims.ranks == (10**13 + 20, 10**13 + 30, 10**13 + 40)
+    assert claims.next_rank == 10**13 + 20
+    assert engine.claim(limit=1).ranks == (10**13 + 30,)
+    last = engine.claim(limit=3, look=3)
+    assert (last.ranks, last.next_rank, last.more) == ((), None, False)
+
+
+def test_the_ranks_left_behind_are_the_best_of_all_classes(engine: Engine) -> None:
+    for rank in (1, 4, 5):
+        engine.seed_ready(f"n{rank}", rank)
+        engine.seed_ready(f"g{rank}", rank + 0.5, "gpu")
+        engine.seed_ready(f"x{rank}", rank - 0.5, "full")
+
+    claims = engine.claim(limit=3, slots={"": 3, "gpu": 1, "full": 0}, look=4)
+
+    assert ids(claims.jobs) == ["n1", "g1", "n4"]
+    assert claims.ranks == (4.5, 5, 5.5)
+
+
+def test_an_entry_that_was_no_job_makes_the_worker_look_again(engine: Engine) -> None:
+    engine.client.zadd(engine.keys.ready, {"ghost": 7})
+
+    assert engine.claim().ranks == (7,)
 
 
 def test_class_sets_merge_by_rank_within_the_slots_of_each(engine: Engine) -> None:

@@ -218,9 +218,10 @@ class Pair:
             self.unchanged()
 
     def claim(self, worker: str, limit: int, slots: dict[str, int], keep: int) -> None:
+        look = 1 + limit % 3
         claims = self.agree(
-            lambda world: rules_workers.claim(world, worker, keep, limit, slots),
-            commands.claim(self.keys, worker, keep_ms=keep, limit=limit, slots=slots),
+            lambda world: rules_workers.claim(world, worker, keep, limit, slots, look),
+            commands.claim(self.keys, worker, keep_ms=keep, limit=limit, slots=slots, look=look),
         )
         self.note_claims(claims, worker, limit, slots)
 
@@ -237,8 +238,11 @@ class Pair:
         limit: int,
         slots: dict[str, int],
     ) -> None:
+        look = 1 + limit % 3
         claims: Any = self.agree(
-            lambda world: rules_workers.ack(world, worker, acks, keep, done_max, limit, slots),
+            lambda world: rules_workers.ack(
+                world, worker, acks, keep, done_max, limit, slots, look
+            ),
             commands.ack(
                 self.keys,
                 worker,
@@ -247,6 +251,7 @@ class Pair:
                 done_max=done_max,
                 limit=limit,
                 slots=slots,
+                look=look,
             ),
         )
         if limit:

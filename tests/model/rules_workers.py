@@ -44,13 +44,15 @@ def retire(world: World, worker: str) -> int:
     return held
 
 
-def claim(world: World, worker: str, keep_ms: int, limit: int, slots: dict[str, int]) -> Claims:
+def claim(
+    world: World, worker: str, keep_ms: int, limit: int, slots: dict[str, int], look: int
+) -> Claims:
     refused = _may_not_claim(world, worker)
     if refused:
         return Claims(refused, world.now, world.next_due(), False, {}, [])
     due = world.next_due()
-    jobs, more = _take(world, worker, keep_ms, limit, slots)
-    return Claims("OK", world.now, due, more, {}, jobs)  # type: ignore[arg-type]
+    jobs, left = _take(world, worker, keep_ms, limit, slots, look)
+    return Claims("OK", world.now, due, bool(left), {}, jobs, left)  # type: ignore[arg-type]
 
 
 def ack(
@@ -61,6 +63,7 @@ def ack(
     done_max: int,
     limit: int,
     slots: dict[str, int],
+    look: int,
 ) -> Claims:
     odd: dict[str, str] = {}
     counted: dict[str, Ack] = {}
@@ -78,7 +81,7 @@ def ack(
             odd[item.id] = "ALREADY" if job["state"] == "completed" else "STALE"
     due, refused = world.next_due(), _may_not_claim(world, worker, limit)
     claims = limit and not refused
-    jobs, more = _take(world, worker, keep_ms, limit, slots) if claims else ([], False)
+    jobs, left = _take(world, worker, keep_ms, limit, slots, look) if claims else ([], ())
     for item in counted.values():
         job = world.jobs[item.id]
         del world.index(f"running:{worker}")[item.id]
@@ -88,7 +91,8 @@ def ack(
     world.count("completed", len(counted))
     if any(item.keep_ms > 0 for item in counted.values()):
         world.trim("done", keep_ms, done_max, 2 * len(acks) + 10)
-    return Claims(refused or "OK", world.now, due, more, odd, jobs)  # type: ignore[arg-type]
+    word = refused or "OK"
+    return Claims(word, world.now, due, bool(left), odd, jobs, left)  # type: ignore[arg-type]
 
 
 def _may_not_claim(world: World, worker: str, limit: int = 1) -> str:
@@ -98,28 +102,32 @@ def _may_not_claim(world: World, worker: str, limit: int = 1) -> str:
 
 
 def _take(
-    world: World, worker: str, keep_ms: int, limit: int, slots: dict[str, int]
-) -> tuple[list[Record], bool]:
-    """The best ready jobs of the classes a worker serves, within its slots; are more waiting?"""
-    best, more = [], False
+    world: World, worker: str, keep_ms: int, limit: int, slots: dict[str, int], look: int
+) -> tuple[list[Record], tuple[float, ...]]:
+    """The best ready jobs of the classes a worker serves, within its slots; ranks of the best that
+    wait on. An entry that was no job to run counts as one that waits, when nothing else does.
+    """
+    best: list[tuple[float, str, str]] = []
+    left: list[float] = []
     for job_class, room in slots.items():
         most, waiting = min(room, limit), world.ready(job_class)
-        more = more or 0 < most < len(waiting)
-        best += sorted((rank, job_id, job_class) for job_id, rank in waiting.items())[:most]
+        here = sorted((rank, job_id, job_class) for job_id, rank in waiting.items())
+        best += here[:most]
+        left += [rank for rank, _, _ in here[most:]] if most > 0 else []
     best.sort()
-    more = more or len(best) > limit
+    left = sorted([*left, *(rank for rank, _, _ in best[limit:])])
     jobs, expired = [], 0
     for rank, job_id, job_class in best[:limit]:
         del world.ready(job_class)[job_id]
         job = world.jobs.get(job_id, {})
         if job.get("state") != "ready":
-            more = True
+            left = left or [rank]
         elif (
             int(job.get("deadline_ms", world.now + 1)) <= world.now and job.get("on_miss") != "run"
         ):
             world.end(job_id, "expired", keep_ms, reason="deadline")
             world.announce(job, job_id, "expired")
-            expired, more = expired + 1, True
+            expired, left = expired + 1, left or [rank]
         else:
             had = int(job.get("token", 0))
             token = str(world.now_us if had < world.now_us else had + 1 + world.now_us % 1_000_000)
@@ -132,9 +140,9 @@ def _take(
         world.last_until("done", keep_ms)
     world.count("expired", expired)
     for_others = any(min(room, limit) < 1 and world.ready(name) for name, room in slots.items())
-    if more or for_others:
+    if left or for_others:
         world.wake_up(1)
-    return jobs, more
+    return jobs, tuple(left[:look])
 
 
 def fail(

@@ -66,15 +66,21 @@ def test_ack_sends_four_words_a_job_then_the_slots_of_each_class() -> None:
 
     assert list(call.args[2:]) == [6, 3, 7, 2, "a", "1", b"r", 5, "b", "2", b"", 0, 3, 1]
     assert list(call.keys[8:]) == ["ns:{q}:ready", "ns:{q}:ready:gpu"]
-    assert call.parse([b"OK", b"5", b"-1", 1, [b"a", b"STALE"], [b"id", b"c", b"token", b"9"]])[
-        :5
-    ] == (
-        "OK",
-        5,
-        -1,
-        True,
-        {"a": "STALE"},
-    )
+    reply = [b"OK", b"5", b"-1", b"7 8.5", [b"a", b"STALE"], [b"id", b"c", b"token", b"9"]]
+    claims = call.parse(reply)
+    assert claims[:5] == ("OK", 5, -1, True, {"a": "STALE"})
+    assert (claims.ranks, claims.next_rank) == ((7, 8.5), 7)
+
+
+def test_claim_and_ack_name_a_look_only_when_more_than_one_rank_is_wanted() -> None:
+    words = {"keep_ms": 6, "limit": 3, "slots": {"": 3}}
+    acks = [Ack("a", "1", b"r", 5)]
+
+    assert commands.claim(KEYS, "w", **words).args[2:] == [6, 3, 3]
+    assert commands.claim(KEYS, "w", **words, look=4).args[2:] == [6, 3, 3, 4]
+    assert commands.claim(KEYS, "w", **words, look=999).args[-1] == 200
+    assert commands.ack(KEYS, "w", acks, done_max=9, **words).args[-1] == 3
+    assert commands.ack(KEYS, "w", acks, done_max=9, **words, look=4).args[-2:] == [3, 4]
 
 
 def test_no_more_jobs_are_asked_for_than_a_script_moves() -> None:

@@ -43,7 +43,8 @@ def command(session: Session, app: str, as_json: bool) -> None:
     loaded.configure(loaded.settings.replace(**session.given))
     tasks = [_task(task) for _, task in sorted(loaded.tasks.items())]
     queues = [
-        {"queue": name, **settings.meta()} for name, settings in sorted(loaded.queues.items())
+        {"queue": name, "partitions": settings.partitions, **settings.meta()}
+        for name, settings in sorted(loaded.queues.items())
     ]
     if as_json:
         print_json({"app": app, "tasks": tasks, "queues": queues})

@@ -11,7 +11,7 @@ import click
 
 from taskq.cli import exits
 from taskq.cli.command import Command
-from taskq.cli.kinds import Name
+from taskq.cli.kinds import Place
 from taskq.cli.options import json_option
 from taskq.cli.screen import coloured, note, print_json, say
 from taskq.cli.session import Session
@@ -52,7 +52,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
     "-q",
     "--queue",
     "queues",
-    type=Name("queue"),
+    type=Place(),
     multiple=True,
     help="Look at this queue only; repeatable.",
 )
@@ -69,6 +69,8 @@ def command(
     """
     from taskq.cli.diagnosis import Check, audits_of, diagnose
     from taskq.cli.findings import finding_shape
+    from taskq.inspect import Inspector
+    from taskq.partitioned import places_of
 
     code = exits.OK
     audits: list[Audit] = []
@@ -76,8 +78,9 @@ def command(
 
     async def look(store: Store) -> list[Check]:
         where = f"{session.address.masked} ({session.found.source})"
-        found = await diagnose(store, session.settings, where, session.found.source, queues)
-        audits.extend(await audits_of(store, session.settings.namespace, queues))
+        places = await places_of(Inspector(store, session.settings.namespace), queues)
+        found = await diagnose(store, session.settings, where, session.found.source, places)
+        audits.extend(await audits_of(store, session.settings.namespace, places))
         return found
 
     try:

@@ -21,6 +21,7 @@ from taskq.errors import JobNotFound, TaskqError, WrongState
 from taskq.inspect import LISTABLE, Entry, Inspector
 from taskq.job import JobInfo
 from taskq.keys import QueueKeys, check_name
+from taskq.partitioned import find_job, jobs_of, partitions_of
 from taskq.rights import check_rights
 from taskq.store import Store
 
@@ -96,7 +97,11 @@ def ls(
         for wanted in [state] if state else _DEFAULT_STATES:
             for name in names:
                 if len(found) < limit:
-                    found += await inspector.jobs(name, wanted, start, limit - len(found))
+                    more = limit - len(found)
+                    if queue:
+                        found += await jobs_of(inspector, queue, wanted, start, more)
+                    else:
+                        found += await inspector.jobs(name, wanted, start, more)
         return found
 
     entries = session.look(look)
@@ -162,7 +167,7 @@ def _row(entry: Entry) -> list[str | Cell]:
 @click.pass_obj
 def show(session: Session, job_id: str, queue: str | None, as_json: bool) -> None:
     """Everything about one job."""
-    info = session.look(lambda inspector: inspector.find(_checked(job_id), queue))
+    info = session.look(lambda inspector: find_job(inspector, _checked(job_id), queue))
     codec = Codec()
     if as_json:
         print_json(shapes.job_details(info, codec))
@@ -226,7 +231,7 @@ def explain(session: Session, job_id: str, queue: str | None, as_json: bool) -> 
     """Why a job is where it is: paused, due later, behind others, nobody to run it ..."""
 
     async def look(inspector: Inspector) -> tuple[JobInfo, list[str]]:
-        job = await inspector.find(_checked(job_id), queue)
+        job = await find_job(inspector, _checked(job_id), queue)
         view = await inspector.queue(job.queue)
         workers = await inspector.workers()
         return job, reasons_for(job, view, workers, await inspector.place(job))
@@ -307,6 +312,12 @@ def rm(session: Session, ids: Sequence[str], queue: str | None) -> None:
     _each(session, ids, queue, "forget", one)
 
 
+async def _queue_of(inspector: Inspector, job_id: str, queue: str | None) -> str:
+    """Where the job is; without a look when only one place can be."""
+    places = [] if queue is None else await partitions_of(inspector, queue)
+    return places[0] if len(places) == 1 else (await find_job(inspector, job_id, queue)).queue
+
+
 def _done(keys: QueueKeys, job_id: str, word: str, good: str, words: str, verb: str) -> str:
     if word == good:
         return words
@@ -328,7 +339,7 @@ def _each(
         inspector = Inspector(store, session.settings.namespace)
         for job_id in dict.fromkeys(ids):
             try:
-                name = queue or (await inspector.find(job_id)).queue
+                name = await _queue_of(inspector, job_id, queue)
                 if name not in allowed:
                     await check_rights(store, inspector.keys(name), script)
                     allowed.add(name)

@@ -17,6 +17,8 @@ from taskq.cli.session import Session
 from taskq.cli.setting_options import common_options
 from taskq.inspect import Entry, Inspector, QueueView, WorkerView
 from taskq.keys import QueueKeys, SharedKeys
+from taskq.partition import partitions_among, queue_of
+from taskq.partitioned import Whole, jobs_of, partitions_of, whole_of, wholes
 from taskq.queue_settings import POLICIES, QueueSettings
 from taskq.rank import describe
 from taskq.rights import check_rights
@@ -45,7 +47,8 @@ def command() -> None:
         ("taskq queue ls --namespace staging", "of another namespace"),
     ),
     notes="--json prints a list of {queue, ready, scheduled, retry, running, dead, done, paused, paused_at,"
-    " next_job, next_job_waits_seconds, next_due_seconds, workers}.",
+    " next_job, next_job_waits_seconds, next_due_seconds, workers, partitions}; the partitions of a queue"
+    " are added up.",
 )
 @json_option
 @common_options()
@@ -54,9 +57,9 @@ def ls(session: Session, as_json: bool) -> None:
     """All queues and how many jobs are where."""
     queues, workers = session.look(_all)
     if as_json:
-        print_json([shapes.queue(view, workers) for view in queues])
+        print_json([shapes.queue(whole, workers) for whole in wholes(queues)])
     else:
-        show_queues(queues, workers)
+        show_queues(wholes(queues), workers)
 
 
 async def _all(inspector: Inspector) -> tuple[list[QueueView], list[WorkerView]]:
@@ -70,7 +73,7 @@ async def _all(inspector: Inspector) -> tuple[list[QueueView], list[WorkerView]]
         ("taskq queue show default --redis-url redis://db:6379", "in another Redis"),
     ),
     notes="--json prints what ls prints and {policy, horizon_seconds, max_jobs, classes, holders [{worker,"
-    " running, life}], counters}.",
+    " running, life}], counters, parts}; parts lists each partition as ls lists a queue, when there are several.",
 )
 @queue_argument
 @json_option
@@ -79,18 +82,19 @@ async def _all(inspector: Inspector) -> tuple[list[QueueView], list[WorkerView]]
 def show(session: Session, queue: str, as_json: bool) -> None:
     """Everything about one queue."""
 
-    async def look(inspector: Inspector) -> tuple[QueueView, list[WorkerView]]:
+    async def look(inspector: Inspector) -> tuple[Whole, list[WorkerView]]:
         await _must_exist(inspector, queue)
-        return await inspector.queue(queue), await inspector.workers()
+        return await whole_of(inspector, queue), await inspector.workers()
 
-    view, workers = session.look(look)
+    whole, workers = session.look(look)
     if as_json:
-        print_json(shapes.queue_details(view, workers))
+        print_json(shapes.queue_details(whole, workers))
         return
-    show_queues([view], workers)
+    view, parts = whole.view, [Whole(part, (part,)) for part in whole.parts]
+    show_queues([whole, *parts] if len(parts) > 1 else [whole], workers)
     say()
     say(f"policy   {view.policy}, horizon {span(view.horizon)}")
-    most = session.settings.max_jobs if view.max_jobs is None else view.max_jobs
+    most = view.max_jobs or session.settings.max_jobs
     say(f"limit    {most:,} waiting jobs")
     if view.paused_at is not None:
         say(f"paused   {ago(view.paused_at)}", "yellow")
@@ -106,8 +110,9 @@ def show(session: Session, queue: str, as_json: bool) -> None:
 
 
 async def _must_exist(inspector: Inspector, queue: str) -> None:
-    if not await inspector.knows(queue):
-        names = ", ".join((await inspector.queue_names())[:10]) or "none"
+    known = await inspector.queue_names()
+    if queue not in known and not partitions_among(known, queue):
+        names = ", ".join(known[:10]) or "none"
         raise exits.Stop(f"no queue {queue!r}: the queues are {names}", exits.NOT_FOUND)
 
 
@@ -138,7 +143,7 @@ def peek(session: Session, queue: str, limit: int, as_json: bool) -> None:
     async def look(inspector: Inspector) -> tuple[list[Entry], str]:
         await _must_exist(inspector, queue)
         policy = (await inspector.queue(queue)).policy
-        return await inspector.jobs(queue, "ready", limit=limit), policy
+        return await jobs_of(inspector, queue, "ready", limit=limit), policy
 
     entries, policy = session.look(look)
     if as_json:
@@ -167,7 +172,8 @@ def peek(session: Session, queue: str, limit: int, as_json: bool) -> None:
         ("taskq queue resume mail", "go on"),
         ("taskq queue pause mail --redis-url redis://db:6379", "in another Redis"),
     ),
-    notes="A queue that does not exist yet may be paused too.",
+    notes="A queue that does not exist yet may be paused too. Partitions that are used for the first time"
+    " later are not paused.",
 )
 @queue_argument
 @common_options()
@@ -176,8 +182,9 @@ def pause(session: Session, queue: str) -> None:
     """Claim nothing from a queue until resume. Running jobs go on."""
 
     async def work(store: Store) -> None:
-        keys = await _registered(session, store, queue)
-        await store.run(commands.pause(keys), tries=3)
+        await _register(session, store, queue)
+        for keys in await _all_keys(session, store, queue):
+            await store.run(commands.pause(keys), tries=3)
 
     session.run(work)
     note(f"queue {queue} is paused: `taskq queue resume {queue}` ends it")
@@ -195,11 +202,13 @@ def pause(session: Session, queue: str) -> None:
 @click.pass_obj
 def resume(session: Session, queue: str) -> None:
     """Allow claims from a paused queue again."""
-    keys = _keys(session, queue)
 
     async def work(store: Store) -> bool:
-        await check_rights(store, keys, "resume")
-        return await store.run(commands.resume(keys), tries=3)
+        places = await _all_keys(session, store, queue)
+        for keys in places:
+            await check_rights(store, keys, "resume")
+        was = [await store.run(commands.resume(keys), tries=3) for keys in places]
+        return any(was)
 
     was = session.run(work)
     note(f"queue {queue} goes on" if was else f"queue {queue} was not paused")
@@ -220,8 +229,8 @@ def resume(session: Session, queue: str) -> None:
 @click.pass_obj
 def purge(session: Session, queue: str, state: str, yes: bool) -> None:
     """Remove all jobs of one state from a queue, for good. Prints how many."""
-    view = session.look(lambda inspector: inspector.queue(queue))
-    count = view.jobs[state]
+    whole = session.look(lambda inspector: whole_of(inspector, queue))
+    count = whole.view.jobs[state]
     if not yes:
         if not sys.stdin.isatty():
             raise exits.Stop(
@@ -229,24 +238,29 @@ def purge(session: Session, queue: str, state: str, yes: bool) -> None:
             )
         if not click.confirm(f"Remove {count} {state} jobs of queue {queue} for good?", err=True):
             raise exits.Stop("nothing removed", exits.REFUSED)
-    keys = _keys(session, queue)
-    indexes = [state]
-    if state == "ready":
-        indexes += [keys.ready_of(name).removeprefix(keys.prefix) for name in view.classes]
 
     async def work(store: Store) -> int:
-        await check_rights(store, keys, "purge")
         removed = 0
-        for index in indexes:
-            left = 1
-            while left:
-                gone, left = await store.run(commands.purge(keys, index), tries=3)
-                removed += gone
+        for view in whole.parts:
+            keys = _keys(session, view.name)
+            await check_rights(store, keys, "purge")
+            for index in _indexes(keys, state, view):
+                left = 1
+                while left:
+                    gone, left = await store.run(commands.purge(keys, index), tries=3)
+                    removed += gone
         return removed
 
     removed = session.run(work)
     say(str(removed))
     note(f"removed {removed} {state} jobs of queue {queue}")
+
+
+def _indexes(keys: QueueKeys, state: str, view: QueueView) -> list[str]:
+    """Where the jobs of a state are."""
+    if state != "ready":
+        return [state]
+    return [state, *(keys.ready_of(name).removeprefix(keys.prefix) for name in view.classes)]
 
 
 @command.command(
@@ -257,7 +271,7 @@ def purge(session: Session, queue: str, state: str, yes: bool) -> None:
         ("taskq queue set mail --max-jobs 10000", "refuse to enqueue more"),
     ),
     notes="Jobs that are ready keep the rank they have. A worker whose app says app.queue(...) writes the app's"
-    " settings over these when it starts.",
+    " settings over these when it starts. --max-jobs is shared out to the partitions of a queue.",
 )
 @queue_argument
 @click.option("--policy", type=click.Choice(POLICIES), help="How ready jobs are ordered.")
@@ -273,25 +287,39 @@ def set_(
     session: Session, queue: str, policy: str | None, horizon: float | None, max_jobs: int | None
 ) -> None:
     """Set how a queue orders and bounds its jobs."""
-    wanted = QueueSettings.checked(queue, policy=policy, horizon=horizon, max_jobs=max_jobs).meta()
-    if not wanted:
+    given = [value for value in (policy, horizon, max_jobs) if value is not None]
+    if not given:
         raise click.UsageError("nothing to set: give --policy, --horizon or --max-jobs")
 
     async def work(store: Store) -> int:
-        await check_rights(store, _keys(session, queue), "configure")
-        keys = await _registered(session, store, queue)
-        return await store.run(commands.configure(keys, wanted), tries=3)
+        places = await _all_keys(session, store, queue)
+        for keys in places:
+            await check_rights(store, keys, "configure")
+        await _register(session, store, queue)
+        wanted = QueueSettings.checked(
+            queue_of(queue),
+            policy=policy,
+            horizon=horizon,
+            max_jobs=max_jobs,
+            partitions=len(places),
+        ).meta()
+        return max([await store.run(commands.configure(keys, wanted), tries=3) for keys in places])
 
     changed = session.run(work)
-    note(f"queue {queue}: {changed} of {len(wanted)} settings changed")
+    note(f"queue {queue}: {changed} of {len(given)} settings changed")
 
 
 def _keys(session: Session, queue: str) -> QueueKeys:
     return QueueKeys(session.settings.namespace, queue)
 
 
-async def _registered(session: Session, store: Store, queue: str) -> QueueKeys:
-    """The queue's keys; it shows in lists from now on."""
+async def _all_keys(session: Session, store: Store, queue: str) -> list[QueueKeys]:
+    """The keys of all partitions of a queue."""
+    names = await partitions_of(Inspector(store, session.settings.namespace), queue)
+    return [_keys(session, name) for name in names]
+
+
+async def _register(session: Session, store: Store, queue: str) -> None:
+    """It shows in lists from now on."""
     shared = SharedKeys(session.settings.namespace)
     await store.run(commands.plain("SADD", shared.queues, queue, parse=int), tries=3)
-    return _keys(session, queue)

@@ -11,7 +11,8 @@ from taskq.cli.options import json_option
 from taskq.cli.screen import Cell, print_json, say, span, table
 from taskq.cli.session import Session
 from taskq.cli.setting_options import common_options
-from taskq.inspect import Inspector, QueueView, WorkerView, serves, unserved
+from taskq.inspect import Inspector, QueueView, WorkerView, unserved
+from taskq.partitioned import Whole, left_apart, wholes
 
 _EXAMPLES = (
     ("taskq status", "queues, workers and problems"),
@@ -43,7 +44,7 @@ def command(session: Session, as_json: bool) -> None:
         print_json(
             {
                 "redis": {"url": session.address.masked, "source": session.found.source},
-                "queues": [shapes.queue(view, workers) for view in queues],
+                "queues": [shapes.queue(whole, workers) for whole in wholes(queues)],
                 "workers": [shapes.worker(view) for view in workers],
                 "unserved": [shapes.unserved(found, advice(found)) for found in problems],
             }
@@ -53,7 +54,7 @@ def command(session: Session, as_json: bool) -> None:
         f"Redis at {session.address.masked} ({session.found.source}), namespace {session.settings.namespace}"
     )
     say()
-    show_queues(queues, workers)
+    show_queues(wholes(queues), workers)
     alive = [worker for worker in workers if worker.alive]
     running = sum(worker.running for worker in alive)
     slots = sum(worker.concurrency for worker in alive)
@@ -62,10 +63,12 @@ def command(session: Session, as_json: bool) -> None:
     for found in problems:
         what = f"{found.jobs} ready jobs of queue {found.queue} cannot run: {advice(found)}"
         say(what, "red")
+    for apart in left_apart(queues, workers):
+        say(f"{apart.jobs} jobs are in partition {apart.partition}, which nobody serves", "red")
 
 
-def show_queues(queues: list[QueueView], workers: list[WorkerView]) -> None:
-    """The table of queues."""
+def show_queues(queues: list[Whole], workers: list[WorkerView]) -> None:
+    """The table of queues; the partitions of one are added up."""
     if not queues:
         say("no queues yet: `taskq enqueue` or a worker makes one")
         return
@@ -74,12 +77,17 @@ def show_queues(queues: list[QueueView], workers: list[WorkerView]) -> None:
         ">next waits", ">next due", ">workers", "state",
     )  # fmt: skip
     rows: list[list[str | Cell]] = []
-    for view in queues:
+    for whole in queues:
+        view, count = whole.view, len(whole.parts)
         jobs = view.jobs
+        state: str | Cell = "open"
+        if whole.paused:
+            some = "" if whole.paused == count else f"{whole.paused} of {count} "
+            state = Cell(f"{some}paused", "yellow")
         dead = str(jobs["dead"])
         rows.append(
             [
-                view.name,
+                view.name if count == 1 else f"{view.name} ({count} partitions)",
                 str(jobs["ready"]),
                 str(jobs["scheduled"]),
                 str(jobs["retry"]),
@@ -88,8 +96,8 @@ def show_queues(queues: list[QueueView], workers: list[WorkerView]) -> None:
                 str(jobs["done"]),
                 span(view.head_waits),
                 span(view.due_in),
-                str(sum(serves(worker, view.name, "") for worker in workers)),
-                "open" if view.paused_at is None else Cell("paused", "yellow"),
+                str(whole.workers(workers)),
+                state,
             ]
         )
     table(titles, rows)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskq.cli.command import Command
-from taskq.cli.kinds import Name
+from taskq.cli.kinds import Name, Place
 from taskq.cli.load_app import load_app
 from taskq.cli.options import app_argument
 from taskq.cli.session import Session
@@ -41,7 +41,7 @@ parent dies its children drain and end.
 
 def _queues(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     names = [name.strip() for word in value for name in word.split(",")]
-    checked = [Name("queue").convert(name, param, ctx) for name in names]
+    checked = [Place().convert(name, param, ctx) for name in names]
     twice = sorted({name for name in checked if checked.count(name) > 1})
     if twice:
         raise click.BadParameter(f"queue {twice[0]!r} is given twice", ctx=ctx, param=param)

@@ -10,6 +10,7 @@ from taskq.cli.options import json_option
 from taskq.cli.screen import Cell, print_json, say, size, span, table
 from taskq.cli.session import Session
 from taskq.cli.setting_options import common_options
+from taskq.partition import shown_places
 
 _EXAMPLES = (
     ("taskq workers", "who works, and how hard"),
@@ -46,7 +47,7 @@ def command(session: Session, as_json: bool) -> None:
             view.id,
             view.host,
             str(view.pid),
-            ",".join(view.queues),
+            shown_places(view.queues),
             f"{view.running}/{view.concurrency}",
             f"{view.cpu:.0f}%",
             size(view.rss),
