@@ -40,6 +40,7 @@ def twice(engine: Engine, *places: tuple[str, str | bytes]) -> list[str]:
 def test_a_ready_job_in_no_index_is_ready_again_with_a_new_rank(engine: Engine) -> None:
     engine.seed_job("a", "ready", priority=9)
     engine.seed_job("b", "ready", deadline_ms=START + 5, **{"class": "gpu"})
+    engine.client.sadd(engine.keys.classes, "cpu")
     before = engine.dump()
 
     done = twice(engine, ("job", "a"), ("job", "b"))
@@ -48,7 +49,7 @@ def test_a_ready_job_in_no_index_is_ready_again_with_a_new_rank(engine: Engine) 
     assert engine.changed(before) == {
         "ready": a_zset({"a": START + HORIZON_MS}),
         "ready:gpu": a_zset({"b": 4e13 + START + 5}),
-        "classes": a_set(["gpu"]),
+        "classes": a_set(["cpu", "gpu"]),
         "wake": a_list(["1", "1"]),
     }
 
@@ -182,6 +183,18 @@ def test_a_running_job_that_nobody_can_hold_is_ready_and_no_crash_is_charged(
     engine.seed_alive("w2")
     (claimed,) = engine.claim(worker="w2").jobs
     assert int(claimed.token) > 7
+
+
+def test_a_running_job_of_a_class_that_nobody_can_hold_is_ready_in_its_class(
+    engine: Engine,
+) -> None:
+    engine.seed_job("a", "running", rank=5, **{"class": "gpu"})
+
+    assert twice(engine, ("job", "a")) == ["homeless placed ready:gpu"]
+
+    dump = engine.dump()
+    assert dump["job:a"] == job("ready", rank=5, **{"class": "gpu"})
+    assert dump["ready:gpu"] == a_zset({"a": 5})
 
 
 def test_entries_without_a_job_or_of_a_job_with_another_home_go(engine: Engine) -> None:
