@@ -239,6 +239,21 @@ def test_the_rank_left_behind_is_text_on_the_wire(engine: Engine) -> None:
     assert [reply[3] for reply in replies] == [b"2", b""]
 
 
+@pytest.mark.parametrize(("look", "ranks"), [(1, (2,)), (3, (2, 3, 4)), (5, (2, 3, 4, 5))])
+def test_it_tells_the_ranks_of_as_many_jobs_left_behind_as_it_is_asked_for(
+    engine: Engine, look: int, ranks: tuple[int, ...]
+) -> None:
+    engine.seed_running("a")
+    engine.seed_running("b")
+    for rank in range(1, 6):
+        engine.seed_ready(f"j{rank}", rank)
+
+    acks = (Ack(job_id, "7", b"r", KEEP) for job_id in "ab")
+    claims = engine.ack(*acks, limit=1, look=look)
+
+    assert (ids(claims.jobs), claims.ranks) == (["j1"], ranks)
+
+
 @pytest.mark.parametrize(("most", "kept"), [(3, 3), (4, 3), (2, 2)])
 def test_as_many_ended_jobs_as_may_be_kept_are_kept(engine: Engine, most: int, kept: int) -> None:
     for n in range(2):

@@ -109,9 +109,9 @@ def test_words_of_a_job_that_look_like_fields_are_no_fields(engine: Engine) -> N
     assert ids(engine.claim().jobs) == [f"j{n}" for n in range(5)]
 
 
-def test_a_token_that_is_no_number_stops_nobody(engine: Engine) -> None:
+def test_a_token_or_a_deadline_that_is_no_number_stops_nobody(engine: Engine) -> None:
     engine.seed_ready("a", 1, token="oops")
-    engine.seed_ready("b", 2)
+    engine.seed_ready("b", 2, deadline_ms="soon")
 
     assert [job.token for job in engine.claim().jobs] == [TOKEN, TOKEN]
 
@@ -132,6 +132,13 @@ def test_a_job_past_its_deadline_expires_instead(engine: Engine) -> None:
     assert changed["ready"] is None
     assert changed["stats"] == counted(claimed=1, expired=1)["stats"]
     assert KEEP - 10_000 < engine.ttl("job:a") <= KEEP
+
+
+def test_a_job_expires_at_its_deadline_to_the_microsecond(engine: Engine) -> None:
+    engine.seed_ready("a", deadline_ms=START)
+    engine.client.set(engine.clock_key, START * 1000)
+
+    assert engine.claim().jobs == []
 
 
 def test_on_miss_run_runs_past_the_deadline(engine: Engine) -> None:
@@ -190,10 +197,29 @@ def test_the_ranks_left_behind_are_the_best_of_all_classes(engine: Engine) -> No
     assert claims.ranks == (4.5, 5, 5.5)
 
 
+def test_equal_ranks_left_behind_in_many_classes_are_told_as_often_as_there_are_jobs(
+    engine: Engine,
+) -> None:
+    for n in range(20):
+        engine.seed_ready(f"n{n}", 5)
+        engine.seed_ready(f"g{n}", 5, "gpu")
+
+    assert engine.claim(limit=1, slots={"": 1, "gpu": 1}, look=38).ranks == (5,) * 38
+
+
 def test_an_entry_that_was_no_job_makes_the_worker_look_again(engine: Engine) -> None:
     engine.client.zadd(engine.keys.ready, {"ghost": 7})
 
     assert engine.claim().ranks == (7,)
+
+
+def test_an_entry_that_was_no_job_is_not_told_as_a_job_left_behind(engine: Engine) -> None:
+    engine.client.zadd(engine.keys.ready, {"ghost": 7})
+    engine.seed_ready("late", 8, deadline_ms=START)
+    engine.seed_ready("a", 9)
+    engine.seed_ready("b", 10)
+
+    assert engine.claim(limit=2, look=2).ranks == (9, 10)
 
 
 def test_class_sets_merge_by_rank_within_the_slots_of_each(engine: Engine) -> None:
@@ -319,9 +345,11 @@ def test_a_full_worker_has_no_news_of_an_empty_queue(engine: Engine) -> None:
     assert "wake" not in engine.dump()
 
 
-def test_the_limit_holds_when_each_of_two_classes_could_fill_it(engine: Engine) -> None:
+@pytest.mark.parametrize("gpu", [2, 3])
+def test_the_limit_holds_when_each_of_two_classes_could_fill_it(engine: Engine, gpu: int) -> None:
     for n in range(3):
         engine.seed_ready(f"n{n}", 2 * n)
+    for n in range(gpu):
         engine.seed_ready(f"g{n}", 2 * n + 1, "gpu")
 
     assert ids(engine.claim(limit=3, slots={"": 3, "gpu": 3}).jobs) == ["n0", "g0", "n1"]
