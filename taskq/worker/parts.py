@@ -8,6 +8,7 @@ it is looked at. A worker that has ample room takes what it is woken for, and co
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
@@ -21,7 +22,10 @@ from taskq.worker.shares import Known, deal, depth
 #: so long, at most.
 FRESH = 0.05
 
-Attempt = Callable[[Line, Awaitable[bool]], Awaitable[bool]]
+#: What is to be done for a line. Not a coroutine: one that is cancelled before it begins would
+#: never be awaited.
+Work = Callable[[], Awaitable[bool]]
+Attempt = Callable[[Line, Work], Awaitable[bool]]
 
 
 def grouped(lines: Iterable[Line]) -> list[list[Line]]:
@@ -32,7 +36,7 @@ def grouped(lines: Iterable[Line]) -> list[list[Line]]:
     return list(groups.values())
 
 
-async def together(attempt: Attempt, works: Sequence[tuple[Line, Awaitable[bool]]]) -> bool:
+async def together(attempt: Attempt, works: Sequence[tuple[Line, Work]]) -> bool:
     """Do something for several lines at once; True when any needed it. All have ended when it
     returns or raises the first error.
     """
@@ -71,7 +75,9 @@ class Parts:
             lines = hot
         old = asyncio.get_running_loop().time() - FRESH
         stale = [line for line in lines if line.looked_at < old or (line.hot and not line.ranks)]
-        await together(self._attempt, [(line, self._look(line)) for line in stale])
+        await together(
+            self._attempt, [(line, functools.partial(self._look, line)) for line in stale]
+        )
         known = [line for line in lines if line.hot and line.ranks]
         dealt = deal(free, [Known(line.ranks, line.deep) for line in known])
         return {line.queue: share for line, share in zip(known, dealt, strict=True) if share}

@@ -12,7 +12,8 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from taskq import commands
 from taskq.commands import BATCH, Claims
@@ -21,7 +22,7 @@ from taskq.settings import Settings
 from taskq.store import Store
 from taskq.worker.interrupt import Interrupted
 from taskq.worker.line import Line
-from taskq.worker.parts import Parts, grouped, together
+from taskq.worker.parts import Parts, Work, grouped, together
 from taskq.worker.recall import recall
 from taskq.worker.report import report
 from taskq.worker.runner import Runner
@@ -150,7 +151,7 @@ class Pump:
             if len(group) > 1:
                 busy = await self._serve_parts(group, now) or busy
             elif line.rests_until <= now:
-                busy = await self._attempt(line, self._serve(line, now)) or busy
+                busy = await self._attempt(line, partial(self._serve, line, now)) or busy
         if busy and len(groups) > 1:
             # Each turn begins with the next queue, so that under load none is always last. A turn
             # in which no queue needed anything does not count: with one slot every other is such.
@@ -164,12 +165,12 @@ class Pump:
                 if not line.hot and now - line.looked_at > OVERLOOKED:
                     line.hot = True
 
-    async def _attempt(self, line: Line, work: Awaitable[bool]) -> bool:
+    async def _attempt(self, line: Line, work: Work) -> bool:
         """Do something for a queue; when that cannot be done, only this queue rests. Raises
         StoreUnavailable when no queue can be served.
         """
         try:
-            busy = await work
+            busy = await work()
             line.refused = 0
         except StoreUnavailable as error:
             if not self._store.scattered:
@@ -191,7 +192,9 @@ class Pump:
         """As `_serve`, for all partitions of a queue at once."""
         lines = [line for line in group if line.rests_until <= now]
         works = [
-            (line, self._prepare(line, now)) for line in lines if line.unsure or line.due_at <= now
+            (line, partial(self._prepare, line, now))
+            for line in lines
+            if line.unsure or line.due_at <= now
         ]
         busy = await together(self._attempt, works) if works else False
         lines = [line for line in lines if line.rests_until <= now]
@@ -199,11 +202,11 @@ class Pump:
         # What all draw on beside the slots, as processes, is split: each time another comes first.
         order = {queue: at for at, queue in enumerate(random.sample(list(shares), len(shares)))}
         claims = max(1, len(shares))
-        works = [
-            (line, self._work(line, shares.get(line.queue, 0), (order.get(line.queue, 0), claims)))
-            for line in lines
-            if line.queue in shares or line.owes
-        ]
+        works = []
+        for line in lines:
+            if line.queue in shares or line.owes:
+                turn = (order.get(line.queue, 0), claims)
+                works.append((line, partial(self._work, line, shares.get(line.queue, 0), turn)))
         return (await together(self._attempt, works) if works else False) or busy
 
     async def _prepare(self, line: Line, now: float) -> bool:

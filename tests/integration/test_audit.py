@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from taskq import Context, Discard, JobFailed, Retry, TaskQ
+from taskq import Context, Discard, JobFailed, Retry, TaskQ, commands
 from taskq.audit import audit_all, pages, repair
 from taskq.commands import Mend
 from taskq.keys import QueueKeys
@@ -56,11 +56,14 @@ async def test_no_audit_finds_anything_while_a_worker_drains_thousands_of_jobs(
     seen = []
     async with app, working(app, queues=["default"]) as worker:
         sending = asyncio.create_task(send(app, moody, threaded))
-        while not sending.done() or worker.runner.running or not worker.pump.idle:
+        left = True
+        while left or not sending.done() or worker.runner.running or not worker.pump.idle:
             found = await audit_all(async_store, keys)
             audits += 1
             seen.append(found.jobs + found.entries)
             assert found.findings == []
+            counted = (await async_store.run(commands.stats(keys))).jobs
+            left = any(counted[state] for state in ("ready", "scheduled", "retry", "running"))
         await sending
     assert audits >= 3
     assert max(seen) > 100, "the audits saw no busy queue"
