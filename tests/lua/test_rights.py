@@ -180,6 +180,28 @@ def test_a_server_that_cannot_tell_is_trusted(engine: Engine) -> None:
     check_rights_sync(engine.store, engine.keys, *writing(SCRIPTS))
 
 
+def ask(engine: Engine, *checks: str, keys: tuple[str, ...] | None = None) -> list[bytes]:
+    keys = (engine.keys.meta,) if keys is None else keys
+    reply: list[bytes] = engine.raw(commands.Call("rights", keys, checks, lambda reply: reply))
+    return reply
+
+
+def test_a_command_that_the_server_does_not_know_is_not_allowed(real: Engine) -> None:
+    known = ("1", "GET", real.keys.meta, "", "")
+
+    assert ask(real, "0", "NOSUCHCOMMAND", "a", "", "", *known) == [b"OK", b"0"]
+
+
+def test_who_names_no_node_gets_no_answer(engine: Engine) -> None:
+    assert ask(engine, "0", "GET", "a", "", "", keys=()) == [b"UNKNOWN"]
+
+
+def test_the_fake_server_says_that_it_cannot_tell(engine: Engine) -> None:
+    answer = b"UNKNOWN" if engine.kind == "fake" else b"OK"
+
+    assert ask(engine, "0", "GET", engine.keys.meta, "", "") == [answer]
+
+
 @pytest.mark.parametrize("name", writing(SCRIPTS))
 def test_what_is_asked_about_is_what_the_script_touches(name: str) -> None:
     script = SCRIPTS.get(name)
