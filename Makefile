@@ -17,8 +17,8 @@ setup: $(STAMP) ## Make .venv with all that the other targets need; once, and wh
 demo: $(STAMP) ## Run every source file of the standard library through a queue, and check every figure
 	@$(BIN)/taskq demo
 
-test: $(STAMP) ## Run the tests but for the faults, four files at a time; T="tests/unit -x" chooses
-	@$(BIN)/python -m pytest $(or $(T),-n 4 --dist loadfile --ignore=tests/chaos)
+test: $(STAMP) ## Run the tests but for the faults, three files at a time; T="tests/unit -x" chooses
+	@$(BIN)/python -m pytest $(or $(T),-n 3 --dist loadfile --ignore=tests/chaos)
 
 faults: $(STAMP) ## Inject faults, one by one, three at a time; T="tests/chaos/test_redis.py" chooses
 	@$(BIN)/python -m pytest -n 3 $(or $(T),tests/chaos)

@@ -8,9 +8,9 @@ it is looked at. A worker that has ample room takes what it is woken for, and co
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from taskq import commands
@@ -75,9 +75,7 @@ class Parts:
             lines = hot
         old = asyncio.get_running_loop().time() - FRESH
         stale = [line for line in lines if line.looked_at < old or (line.hot and not line.ranks)]
-        await together(
-            self._attempt, [(line, functools.partial(self._look, line)) for line in stale]
-        )
+        await together(self._attempt, [(line, partial(self._look, line)) for line in stale])
         known = [line for line in lines if line.hot and line.ranks]
         dealt = deal(free, [Known(line.ranks, line.deep) for line in known])
         return {line.queue: share for line, share in zip(known, dealt, strict=True) if share}
