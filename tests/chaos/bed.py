@@ -317,8 +317,9 @@ class Bed:
         """Wait until every job in Redis has ended."""
 
         def settled() -> bool:
+            # Twice: a look is no one moment, and a job may move behind it.
             with contextlib.suppress(redis.RedisError):
-                return unfinished(self.client, self.namespace) == 0
+                return all(unfinished(self.client, self.namespace) == 0 for _ in range(2))
             return False
 
         try:

@@ -24,6 +24,8 @@ UNREPORTED = 8.0
 #: Faults of single processes in which these cannot run, and so cannot stop what they run in time.
 UNFENCED = frozenset({"frozen", "interpreter held"})
 
+#: How long after it a death is noted, at most, s.
+NOTED = 0.1
 #: Nobody can kill a thread: one whose job was given back goes on until it looks at its context, s.
 THREAD_LOOKS = 0.3
 
@@ -80,7 +82,10 @@ class Run:
             return self.ended
         if self.ticks:
             return self.last
-        return math.inf if self.died is None else self.died
+        if self.died is None:
+            return math.inf
+        # Killed before its first sign of life; when, is known to no more than the watch's interval.
+        return max(self.began, self.died - NOTED)
 
 
 @dataclass(slots=True)

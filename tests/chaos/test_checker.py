@@ -318,3 +318,9 @@ def test_the_ledger_keeps_whole_lines_only(tmp_path: Any) -> None:
     assert [event["job"] for event in first] == ["a"]
     assert ledger.since(offset) == ([], offset)
     ledger.close()
+
+
+def test_a_death_is_known_only_as_exactly_as_it_is_watched() -> None:
+    """Killed before its first sign of life, and noted a moment later: that is no overlap."""
+    assert names(twice(Story().sent().start(1).died(5.05)).judge(done(2))) == set()
+    assert "overlapping" in names(twice(Story().sent().start(1).died(5.5)).judge(done(2)))
