@@ -122,9 +122,10 @@ class _Plugin:
         scripts = self.users(mutant.file)
         if not self.is_lua(scripts):
             return Verdict(mutant.name, "broken", "")
-        items = sorted(session.items, key=lambda item: _distance(item, scripts))
+        part = mutant.file.rpartition("/")[2]
+        items = sorted(session.items, key=lambda item: _distance(item, scripts, part))
         if self.near and scripts:
-            items = [item for item in items if _distance(item, scripts)[0] < FAR]
+            items = [item for item in items if _distance(item, scripts, part)[0] < FAR]
         answer = self.fork(lambda: self.try_all(items))
         self.clean()
         word, _, by = answer.partition(" ")
@@ -213,13 +214,15 @@ def _params(item: pytest.Item) -> dict[str, Any]:
 FAR = 3
 
 
-def _distance(item: pytest.Item, scripts: list[str]) -> tuple[int, int]:
-    """Own tests of the script first, then its scenarios, then tests that name it, then the others;
-    those that need more than one server are the last of their kind.
+def _distance(item: pytest.Item, scripts: list[str], part: str) -> tuple[int, int]:
+    """Own tests of the broken `part` or its script first, then its scenarios, then tests that name
+    it, then the others; those that need more than one server are the last of their kind.
     """
     own = re.sub(r"^test_|\.py$", "", item.path.name)
     case = getattr(_params(item).get("case"), "script", None)
     slow = len(scripts) * ("nodes" in getattr(item, "fixturenames", ()))
+    if own == part:
+        return 0, 0
     if own in scripts:
         return 0, scripts.index(own)
     if case is not None:
