@@ -41,6 +41,7 @@ async def drain(pump: Pump, runner: Runner, settings: Settings, hurry: asyncio.E
             pass
     if busy():
         log.warning("giving back %d jobs that still run", len(runner.running))
+        pump.giving_back = True
         runner.stopper.abandon_all()
         await _settle(pump, runner, LAST_MOMENT)
         runner.stopper.release_all()

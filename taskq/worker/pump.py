@@ -67,6 +67,8 @@ class Pump:
         """Event-loop time of the last claim, or of finding Redis away; inf before the first."""
         self.accepting = True
         """False while the worker drains: reports go out, nothing new comes in."""
+        self.giving_back = False
+        """True once all runs are stopped: what a claim on its way still brings goes back unrun."""
         self.idle = False
         """True while it sleeps with nothing to run, to report or to claim."""
         self.classes: dict[str, set[str]] = {line.queue: set() for line in lines}
@@ -301,7 +303,7 @@ class Pump:
         runner = self._runner
         assert runner is not None
         for job in claims.jobs:
-            if line.fenced:  # granted before the lease ran out, heard of too late
+            if line.fenced or self.giving_back:  # granted before the lease ran out, heard of too late
                 line.released.append((job.id, job.token, ""))
             else:
                 runner.start(line, job, claims.now_ms)
