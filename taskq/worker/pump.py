@@ -303,7 +303,7 @@ class Pump:
         runner = self._runner
         assert runner is not None
         for job in claims.jobs:
-            if line.fenced or self.giving_back:  # granted before the lease ran out, heard of too late
+            if line.fenced or self.giving_back:  # granted in time, heard of too late
                 line.released.append((job.id, job.token, ""))
             else:
                 runner.start(line, job, claims.now_ms)
