@@ -231,3 +231,26 @@ async def test_a_worker_that_is_connected_but_asks_nothing_connects_anew(
         job = await run.enqueue()
         assert await job.result(timeout=10) == 1
         assert "nothing was asked of Redis" in caplog.text
+
+
+async def test_jobs_granted_but_heard_of_after_the_runs_were_stopped_are_not_started(
+    app: TaskQ,
+) -> None:
+    """A second SIGTERM has stopped all runs; what starts now would be released while it runs."""
+    ran: list[int] = []
+
+    @app.task
+    async def run(n: int) -> None:
+        ran.append(n)
+
+    async with app, working(app) as worker:
+        await eventually(lambda: worker.pump.idle)
+        line = worker.lines[0]
+        worker.pump.giving_back = True
+        job = await run.enqueue(1)
+        await eventually(lambda: worker.pump.idle or line.released)
+        assert ran == []
+        worker.pump.giving_back = False
+        worker.pump.heat()
+        await job.result(timeout=10)
+        assert ran == [1]
