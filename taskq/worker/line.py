@@ -27,6 +27,7 @@ class Line:
         "hot",
         "keys",
         "looked_at",
+        "lost",
         "name",
         "queue",
         "ranks",
@@ -56,6 +57,10 @@ class Line:
         """(id, token, class) to give back unrun."""
         self.cancelled: list[tuple[str, str]] = []
         """(id, token) of runs that were stopped because their cancellation was asked for."""
+        self.lost: set[tuple[str, str]] = set()
+        """Leases (id, token) whose runs were stopped because Redis no longer knew of them. Should
+        one come back (an index was mended), it is given back: a token is for one run.
+        """
         self.hot = True
         """There may be ready jobs."""
         self.ranks: tuple[float, ...] = ()

@@ -73,6 +73,7 @@ class Lives:
         sent = time.monotonic()
         await store.run(commands.heartbeat(line.keys, self.id, ttl_ms=ttl_ms))
         line.worker, line.beaten_at = self.id, sent
+        line.lost.clear()
         self.on_life(line.queue, line.worker)
         line.fenced = False
         log.warning("queue %s: back as worker %s", line.queue, line.worker)

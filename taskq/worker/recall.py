@@ -32,7 +32,8 @@ async def recall(store: Store, line: Line, runner: Runner, adopt: Callable[[], b
             held.add((job.id, job.token))
             if (job.id, job.token) in known:
                 continue
-            if not adopt():
+            if (job.id, job.token) in line.lost or not adopt():
+                line.lost.discard((job.id, job.token))
                 line.released.append((job.id, job.token, ""))
                 continue
             log.info("job %s: adopted after a lost reply", job.id)

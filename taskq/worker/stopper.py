@@ -93,6 +93,7 @@ class Stopper:
         """Another worker may run this job: stop it, report nothing."""
         if run.context is not None:
             run.context.lease_lost = True
+        run.line.lost.add((run.job.id, run.job.token))
         self._stop(run, "lost")
         if run.task.executor == "thread" and self._over(run):
             self._threads.abandon()

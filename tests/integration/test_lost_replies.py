@@ -312,3 +312,33 @@ async def test_a_job_that_is_held_and_runs_nowhere_is_found_by_the_heartbeats(
 
         assert await later.result(timeout=10) == "ran"
         assert "holds 1 jobs, knows of 0" in caplog.text
+
+
+async def test_a_lease_that_was_lost_and_comes_back_is_given_back_not_run_again(
+    make_app: MakeApp, namespace: str, raw: redis.Redis
+) -> None:
+    """As when the list of what it runs is destroyed, and then mended: no token starts two runs."""
+    app, starts = make_app(heartbeat=0.1), []
+
+    @app.task
+    async def run(ctx: Context) -> int:
+        starts.append(ctx.token)
+        if len(starts) == 1:
+            await asyncio.Event().wait()
+        return ctx.token
+
+    async with app, working(app) as worker:
+        job = await run.enqueue()
+        await eventually(lambda: len(starts) == 1)
+        line = worker.lines[0]
+        held: Any = raw.zrange(line.keys.running(worker.id), 0, -1, withscores=True)
+        raw.delete(line.keys.running(worker.id))
+        worker._check_leases(line)
+        await eventually(lambda: not worker.runner.running)
+
+        raw.zadd(line.keys.running(worker.id), dict(held))
+
+        token = await job.result(timeout=10)
+        assert starts == [starts[0], token]
+        assert token > starts[0]
+        assert (await job.info()).crashes == 0
