@@ -33,6 +33,8 @@ TYPES = {
     "vitals": "hash",
     "cancels:": "set",
     "wake": "list",
+    "limits": "hash",
+    "timers": "zset",
     "meta": "hash",
     "stats": "hash",
     "stats:": "hash",
@@ -87,6 +89,7 @@ class QueueKeys:
         "done_channel_prefix",
         "holders",
         "job_prefix",
+        "limits",
         "meta",
         "namespace",
         "prefix",
@@ -98,6 +101,7 @@ class QueueKeys:
         "scheduled",
         "stats",
         "suspects",
+        "timers",
         "vitals",
         "wake",
     )
@@ -117,6 +121,8 @@ class QueueKeys:
         self.suspects = prefix + "suspects"
         self.vitals = prefix + "vitals"
         self.wake = prefix + "wake"
+        self.limits = prefix + "limits"
+        self.timers = prefix + "timers"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
         self.quarantine = prefix + "quarantine"

@@ -29,6 +29,7 @@ from taskq.commands.health import (
     roster,
     trim_roster,
 )
+from taskq.commands.limits import LIMITS_A_CALL, Limited, limit, pause_name, pause_words
 from taskq.commands.operate import (
     QueueStats,
     configure,
@@ -67,6 +68,7 @@ from taskq.commands.work import (
 
 __all__ = [
     "BATCH",
+    "LIMITS_A_CALL",
     "REPAIRS",
     "Ack",
     "Beat",
@@ -79,6 +81,7 @@ __all__ = [
     "Failure",
     "Finding",
     "Held",
+    "Limited",
     "Mend",
     "NewJob",
     "Outcome",
@@ -102,10 +105,13 @@ __all__ = [
     "held",
     "kind",
     "leave_roster",
+    "limit",
     "members",
     "not_found",
     "parse_announcement",
     "pause",
+    "pause_name",
+    "pause_words",
     "plain",
     "progress",
     "promote",
