@@ -5,7 +5,7 @@ Redis.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
@@ -14,6 +14,8 @@ from taskq.context import Context
 from taskq.errors import ConfigError, InvalidOption, UnknownTask
 from taskq.handle import Job
 from taskq.keys import check_name
+from taskq.limit import Limit
+from taskq.limit_book import LimitBook
 from taskq.options import OptionWords, checked
 from taskq.partition import partition_names
 from taskq.queue_settings import QueueSettings
@@ -32,6 +34,7 @@ class Registry(ABC):
         self.queues: dict[str, QueueSettings] = {}
         self.partitions: dict[str, int] = {}
         """How many partitions a queue has; those with one are not in here."""
+        self.limits = LimitBook(self.tasks, self.queues)
         self.codec = Codec()
         self._lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
 
@@ -101,6 +104,7 @@ class Registry(ABC):
                 function, name=task_name, options=options, executor=kind, sender=self
             )
             self.tasks[task_name] = task
+            self.limits.changed()
             return task
 
         return register if fn is None else register(fn)
@@ -128,13 +132,19 @@ class Registry(ABC):
         horizon: float | None = None,
         patience: Sequence[float] | None = None,
         max_jobs: int | None = None,
+        on_full: str | None = None,
+        weights: Mapping[str, float] | None = None,
+        limits: Sequence[Limit] = (),
         partitions: int = 1,
     ) -> QueueSettings:
         """Say how a queue orders and bounds its jobs; workers write it to Redis when they start.
 
-        `policy`: "strict" (priority first) or "aging" (every job is the most urgent in the end).
+        `policy`: "strict" (priority first), "aging" (every job is the most urgent in the end) or
+        "fair" (groups take turns by what they use, and by `weights`, 1 each).
         `horizon` (s): when a job without a deadline counts as due. `patience`: ten waits (s), for
         priority 0 to 9. See docs/guarantees.md.
+        `on_full`: what an enqueue does when `max_jobs` wait: "reject" (QueueFull), "wait" for room,
+        or "drop_oldest". `limits`: for all its jobs together; see docs/limits.md.
         `partitions`: 2 to 64 spread a queue that is too busy for one Redis core; every program that
         enqueues must say the same number. See docs/high-availability.md.
         """
@@ -144,9 +154,13 @@ class Registry(ABC):
             horizon=horizon,
             patience=patience,
             max_jobs=max_jobs,
+            on_full=on_full,
+            weights=weights,
+            limits=limits,
             partitions=partitions,
         )
         self.queues[name] = settings
+        self.limits.changed()
         self.partitions.pop(name, None)
         if partitions > 1:
             self.partitions[name] = partitions

@@ -4,7 +4,7 @@ to read the reply.
 Pure: no I/O, so the async and the sync store share it. One function per script, named after it.
 """
 
-from taskq.commands.call import BATCH, Call, Confirm, Word, check_reply, plain, text
+from taskq.commands.call import BATCH, Call, Confirm, Word, check_reply, map_of, plain, text
 from taskq.commands.care import (
     REPAIRS,
     Finding,
@@ -41,14 +41,18 @@ from taskq.commands.operate import (
     stats,
 )
 from taskq.commands.produce import (
+    CREATED,
     Enqueued,
     NewJob,
     Outcome,
+    Sent,
     cancel,
     conflict,
     enqueue,
     not_found,
     parse_announcement,
+    time_at,
+    unreachable,
     watch,
 )
 from taskq.commands.work import (
@@ -68,6 +72,7 @@ from taskq.commands.work import (
 
 __all__ = [
     "BATCH",
+    "CREATED",
     "LIMITS_A_CALL",
     "REPAIRS",
     "Ack",
@@ -88,6 +93,7 @@ __all__ = [
     "Place",
     "QueueStats",
     "Reaped",
+    "Sent",
     "Word",
     "ack",
     "audit",
@@ -106,6 +112,7 @@ __all__ = [
     "kind",
     "leave_roster",
     "limit",
+    "map_of",
     "members",
     "not_found",
     "parse_announcement",
@@ -126,6 +133,8 @@ __all__ = [
     "scan",
     "stats",
     "text",
+    "time_at",
     "trim_roster",
+    "unreachable",
     "watch",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from taskq.commands import ClaimedJob
 from taskq.context import Context
+from taskq.inherit import Parent
 from taskq.task import FRAGILE_CLASS, Task
 from taskq.worker.line import Line
 
@@ -26,6 +27,7 @@ class Run:
         "job",
         "line",
         "now_ms",
+        "parent",
         "slot",
         "task",
         "timeout",
@@ -44,6 +46,8 @@ class Run:
         self.began = time.monotonic()
         self.timeout = 0.0
         self.ends_at = math.inf
+        self.parent: Parent | None = None
+        """Its deadline, for the jobs it enqueues; None when nothing ends with it."""
         self.bound = "timeout"
         """Which comes first: its timeout or its deadline."""
         self.why = ""
@@ -60,6 +64,7 @@ class Run:
         self.timeout = timeout
         if b"deadline_ms" in fields and fields.get(b"on_miss") != b"run":
             left = ((job.number(b"deadline_ms") or 0) - self.now_ms) / 1000
+            self.parent = Parent(job.number(b"deadline_ms") or 0, self.now_ms, self.began)
             if left < timeout:
                 timeout, self.bound = left, "deadline"
         self.ends_at = self.began + timeout

@@ -18,6 +18,7 @@ from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
 from taskq.task import PROCESS_CLASS
+from taskq.worker.declare import declare_limits
 from taskq.worker.drain import drain
 from taskq.worker.heart import Heart
 from taskq.worker.identity import Identity, Load
@@ -235,6 +236,7 @@ class Worker:
                 )
                 if wanted is not None and wanted.meta():
                     await self.store.run(commands.configure(line.keys, wanted.meta()), tries=3)
+                await declare_limits(self.store, line.keys, self.app.limits, line.name)
             except StoreUnavailable as error:
                 log.warning("queue %s: not listed, its settings not written: %s", line.queue, error)
             await self.upkeep.find_classes(line)
