@@ -37,6 +37,21 @@ TYPES = {
     "stats": "hash",
     "stats:": "hash",
     "quarantine": "hash",
+    "blocked": "zset",
+    "limits": "hash",
+    "holding:": "set",
+    "rate:": "string",
+    "parked:": "zset",
+    "timers": "zset",
+    "unique:": "string",
+    "shares": "zset",
+    "weights": "hash",
+    "averages": "hash",
+    "slacks": "hash",
+    "schedules": "hash",
+    "turned": "zset",
+    "turned:": "zset",
+    "wake:": "list",
 }
 JOB = b"job:"
 READY_OF_CLASS = "ready:"
@@ -98,6 +113,7 @@ class QueueKeys:
         "scheduled",
         "stats",
         "suspects",
+        "timers",
         "vitals",
         "wake",
     )
@@ -117,6 +133,7 @@ class QueueKeys:
         self.suspects = prefix + "suspects"
         self.vitals = prefix + "vitals"
         self.wake = prefix + "wake"
+        self.timers = prefix + "timers"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
         self.quarantine = prefix + "quarantine"
