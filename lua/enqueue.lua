@@ -27,7 +27,7 @@
 -- {"STRUCK", task}                          nothing was written
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: none
--- @include now_us text ask expect rank_of shares time_of count announce last_until finish wake_up add_due next_timer note_timer leave_parked leave_home unpark let_go unique drop tick
+-- @include now_us text ask expect rank_of open_shares time_of count announce last_until finish wake_up add_due next_timer note_timer leave_parked leave_home unpark let_go claim_key end_waiting tick
 local ready, scheduled, retry, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local meta, stats, classes = KEYS[5], KEYS[6], KEYS[7]
 local job_prefix, all_or_none, max_jobs = ARGV[1], ARGV[2], tonumber(ARGV[3])

@@ -17,7 +17,7 @@
 -- {"OK", promoted, next_due_ms}   next_due_ms: 0 when more are due now, -1 when nothing waits
 -- Cost: O(k log n) for k moved jobs, k <= 500
 -- Flags: allow-oom
--- @include now_us text ask expect rank_of shares read_job count next_due wake_up next_timer note_timer room unpark turn
+-- @include now_us text ask expect rank_of open_shares read_job count next_due wake_up next_timer note_timer open_limits unpark turn
 local scheduled, retry, ready, meta, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local timers, classes = KEYS[7], KEYS[8]
 local job_prefix, limit = ARGV[1], tonumber(ARGV[2])

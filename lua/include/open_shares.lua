@@ -1,4 +1,4 @@
--- shares: start-time fair queueing for the policy `fair`. Each group has a virtual finish, in ms of work by its weight; a job
+-- open_shares: start-time fair queueing for the policy `fair`. Each group has a virtual finish, in ms of work by its weight; a job
 -- starts, virtually, when its group's work before it is done, but not before the queue's virtual time. Nothing is read for
 -- another policy. open_shares and start_of only read; close_shares writes, once a call.
 -- Needs ask.

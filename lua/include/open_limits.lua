@@ -1,4 +1,4 @@
--- room: the limits of a queue, and those a job is under. A book is kept for one call, so that jobs granted in it count for
+-- open_limits: the limits of a queue, and those a job is under. A book is kept for one call, so that jobs granted in it count for
 -- those after them. Only reads.
 -- Needs ask.
 -- freed: instance -> holders that this call lets go. limited: the queue has limits (meta); else only `key:` limits, built in.

@@ -1,4 +1,4 @@
--- drop: waiting jobs end to make room: replaced by a newer one with their key, or the oldest of a full queue. Their records are
+-- end_waiting: waiting jobs end to make room: replaced by a newer one with their key, or the oldest of a full queue. Their records are
 -- kept for an hour. oldest and look_at_ends only read; end_waiting writes.
 -- Needs ask, announce, count, finish, last_until, leave_home, note_tie, plan_wakes, let_go.
 local KEPT_MS = 3600000

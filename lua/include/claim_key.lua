@@ -1,4 +1,4 @@
--- unique: a key of the producer's choosing belongs to one live job at a time. The lock is that job's id, believed only after a
+-- claim_key: a key of the producer's choosing belongs to one live job at a time. The lock is that job's id, believed only after a
 -- look at the job itself, so it cannot outlive it. new_claims and claim_key only read; keep_claims writes, once a call.
 -- Needs ask, time_of.
 local WAITING = { scheduled = true, ready = true, blocked = true, retry = true }
