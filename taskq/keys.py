@@ -31,6 +31,8 @@ TYPES = {
     "holders": "set",
     "suspects": "hash",
     "vitals": "hash",
+    "averages": "hash",
+    "slacks": "hash",
     "cancels:": "set",
     "wake": "list",
     "meta": "hash",
@@ -80,6 +82,7 @@ class QueueKeys:
 
     __slots__ = (
         "alive_prefix",
+        "averages",
         "cancels_prefix",
         "classes",
         "dead",
@@ -96,6 +99,7 @@ class QueueKeys:
         "retry",
         "running_prefix",
         "scheduled",
+        "slacks",
         "stats",
         "suspects",
         "vitals",
@@ -116,6 +120,8 @@ class QueueKeys:
         self.holders = prefix + "holders"
         self.suspects = prefix + "suspects"
         self.vitals = prefix + "vitals"
+        self.averages = prefix + "averages"
+        self.slacks = prefix + "slacks"
         self.wake = prefix + "wake"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
