@@ -31,6 +31,8 @@ TYPES = {
     "holders": "set",
     "suspects": "hash",
     "vitals": "hash",
+    "averages": "hash",
+    "slacks": "hash",
     "cancels:": "set",
     "wake": "list",
     "meta": "hash",
@@ -95,6 +97,7 @@ class QueueKeys:
 
     __slots__ = (
         "alive_prefix",
+        "averages",
         "cancels_prefix",
         "classes",
         "dead",
@@ -111,6 +114,7 @@ class QueueKeys:
         "retry",
         "running_prefix",
         "scheduled",
+        "slacks",
         "stats",
         "suspects",
         "timers",
@@ -132,6 +136,8 @@ class QueueKeys:
         self.holders = prefix + "holders"
         self.suspects = prefix + "suspects"
         self.vitals = prefix + "vitals"
+        self.averages = prefix + "averages"
+        self.slacks = prefix + "slacks"
         self.wake = prefix + "wake"
         self.timers = prefix + "timers"
         self.meta = prefix + "meta"

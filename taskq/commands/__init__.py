@@ -18,8 +18,10 @@ from taskq.commands.care import (
     scan,
 )
 from taskq.commands.health import (
+    MEASURES,
     Beat,
     Buried,
+    Measure,
     Reaped,
     bury,
     heartbeat,
@@ -67,6 +69,7 @@ from taskq.commands.work import (
 
 __all__ = [
     "BATCH",
+    "MEASURES",
     "REPAIRS",
     "Ack",
     "Beat",
@@ -79,6 +82,7 @@ __all__ = [
     "Failure",
     "Finding",
     "Held",
+    "Measure",
     "Mend",
     "NewJob",
     "Outcome",
