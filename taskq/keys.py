@@ -20,7 +20,6 @@ _PLACE = re.compile(r"[A-Za-z0-9_.-]{1,64}(~[1-9]\d?)?", re.ASCII)
 TYPES = {
     "job:": "hash",
     "ready": "zset",
-    "ready:": "zset",
     "classes": "set",
     "scheduled": "zset",
     "retry": "zset",
@@ -35,25 +34,20 @@ TYPES = {
     "slacks": "hash",
     "cancels:": "set",
     "wake": "list",
+    "limits": "hash",
+    "timers": "zset",
     "meta": "hash",
     "stats": "hash",
-    "stats:": "hash",
     "quarantine": "hash",
     "blocked": "zset",
-    "limits": "hash",
     "holding:": "set",
     "rate:": "string",
     "parked:": "zset",
-    "timers": "zset",
     "unique:": "string",
     "shares": "zset",
     "weights": "hash",
-    "averages": "hash",
-    "slacks": "hash",
     "schedules": "hash",
     "turned": "zset",
-    "turned:": "zset",
-    "wake:": "list",
 }
 JOB = b"job:"
 READY_OF_CLASS = "ready:"
@@ -105,6 +99,7 @@ class QueueKeys:
         "done_channel_prefix",
         "holders",
         "job_prefix",
+        "limits",
         "meta",
         "namespace",
         "prefix",
@@ -139,6 +134,7 @@ class QueueKeys:
         self.averages = prefix + "averages"
         self.slacks = prefix + "slacks"
         self.wake = prefix + "wake"
+        self.limits = prefix + "limits"
         self.timers = prefix + "timers"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"

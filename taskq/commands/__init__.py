@@ -31,6 +31,7 @@ from taskq.commands.health import (
     roster,
     trim_roster,
 )
+from taskq.commands.limits import LIMITS_A_CALL, Limited, limit, pause_name, pause_words
 from taskq.commands.operate import (
     QueueStats,
     configure,
@@ -69,6 +70,7 @@ from taskq.commands.work import (
 
 __all__ = [
     "BATCH",
+    "LIMITS_A_CALL",
     "MEASURES",
     "REPAIRS",
     "Ack",
@@ -82,6 +84,7 @@ __all__ = [
     "Failure",
     "Finding",
     "Held",
+    "Limited",
     "Measure",
     "Mend",
     "NewJob",
@@ -106,10 +109,13 @@ __all__ = [
     "held",
     "kind",
     "leave_roster",
+    "limit",
     "members",
     "not_found",
     "parse_announcement",
     "pause",
+    "pause_name",
+    "pause_words",
     "plain",
     "progress",
     "promote",
