@@ -37,6 +37,8 @@ TYPES = {
     "stats": "hash",
     "stats:": "hash",
     "quarantine": "hash",
+    "schedules": "hash",
+    "timers": "zset",
 }
 JOB = b"job:"
 READY_OF_CLASS = "ready:"
@@ -96,8 +98,10 @@ class QueueKeys:
         "retry",
         "running_prefix",
         "scheduled",
+        "schedules",
         "stats",
         "suspects",
+        "timers",
         "vitals",
         "wake",
     )
@@ -120,6 +124,8 @@ class QueueKeys:
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
         self.quarantine = prefix + "quarantine"
+        self.schedules = prefix + "schedules"
+        self.timers = prefix + "timers"
         self.running_prefix = prefix + "running:"
         self.alive_prefix = prefix + "alive:"
         self.cancels_prefix = prefix + "cancels:"
@@ -144,6 +150,10 @@ class QueueKeys:
     def minute(self, minute: int) -> str:
         """Counters of one minute; `minute` is Unix time // 60."""
         return f"{self.stats}:{minute}"
+
+    def cron_timer(self, schedule: str) -> str:
+        """A schedule's name among the timers. No key."""
+        return f"cron:{schedule}"
 
     def ended_channel(self, client: str) -> str:
         """Pub/sub channel on which one client hears of ended jobs."""

@@ -20,7 +20,7 @@ _LASTING = re.compile(r"\{[^}]+\}:(meta|stats|classes|wake)|queues|workers")
 #: Every key taskq writes.
 _KNOWN = re.compile(
     r"\{[^}]+\}:(job:.+|ready(:.+)?|scheduled|retry|running:.+|dead|done|alive:.+|cancels:.+|holders|suspects"
-    r"|vitals|wake|meta|classes|stats(:\d+)?|quarantine(:.+)?)|queues|workers|worker:.+"
+    r"|vitals|wake|meta|classes|schedules|timers|stats(:\d+)?|quarantine(:.+)?)|queues|workers|worker:.+"
 )
 _SERVER_FIXTURES = ("server", "valkey", "redis_server")
 
