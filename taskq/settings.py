@@ -43,9 +43,9 @@ class Settings:
     block: float = 10.0
     max_jobs: int = 1_000_000
     memory_watermark: int = 90
-    full_timeout: float = 30.0
     max_payload: int = 1_048_576
     max_result: int = 1_048_576
+    full_timeout: float = 30.0
     result_ttl: float = 600.0
     dead_ttl: float = 604_800.0
     done_max: int = 1_000_000

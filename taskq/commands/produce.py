@@ -94,7 +94,8 @@ class Enqueued(NamedTuple):
         if job.id in self.conflicts:
             return conflict(job.id)
         if job.id in self.late:
-            return unreachable(job, self.late[job.id], self.now_ms)
+            start_ms = self.late[job.id]
+            return unreachable(job.id, job.task, start_ms, job.deadline_ms(self.now_ms) or start_ms)
         return None
 
 
@@ -149,7 +150,11 @@ def enqueue(
                 f" {most / 1e6:,.0f} MB ({used / most:.0%}); try later, free memory,"
                 " raise maxmemory or memory_watermark"
             )
-        raise conflict(text(reply[1]))
+        job_id = text(reply[1])
+        if word == b"LATE":
+            task = next((job.task for job in jobs if job.id == job_id), "?")
+            raise unreachable(job_id, task, int(reply[2]), int(reply[3]))
+        raise conflict(job_id)
 
     return Call(
         "enqueue",
@@ -196,17 +201,14 @@ def time_at(ms: int) -> datetime:
     return datetime.fromtimestamp(min(ms, 253_402_300_799_000) / 1000, UTC)
 
 
-def unreachable(job: NewJob, start_ms: int, now_ms: int) -> DeadlineUnreachable:
+def unreachable(job_id: str, task: str, start_ms: int, deadline_ms: int) -> DeadlineUnreachable:
     """The error for a job that would start after its deadline."""
-    deadline = job.deadline_ms(now_ms)
-    starts = f"would start in about {max(0, start_ms - now_ms) / 1000:,.1f} s"
-    left = "" if deadline is None else f", its deadline is in {(deadline - now_ms) / 1000:,.1f} s"
     return DeadlineUnreachable(
-        f"job {job.id} ({job.task}) {starts}{left}: it was not enqueued;"
-        " give it more time or priority, or run more workers",
-        job_id=job.id,
+        f"job {job_id} ({task}) would start about {(start_ms - deadline_ms) / 1000:,.1f} s after"
+        " its deadline: it was not enqueued; give it more time or priority, or run more workers",
+        job_id=job_id,
         predicted_start=time_at(start_ms),
-        deadline=None if deadline is None else time_at(deadline),
+        deadline=time_at(deadline_ms),
     )
 
 

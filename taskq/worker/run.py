@@ -28,6 +28,7 @@ class Run:
         "line",
         "now_ms",
         "parent",
+        "slack",
         "slot",
         "task",
         "timeout",
@@ -45,6 +46,8 @@ class Run:
         self.fragile = job.text(b"class") == FRAGILE_CLASS
         self.began = time.monotonic()
         self.timeout = 0.0
+        self.slack: float | None = None
+        """What is left to its deadline when it begins, s; None without a deadline."""
         self.ends_at = math.inf
         self.parent: Parent | None = None
         """Its deadline, for the jobs it enqueues; None when nothing ends with it."""
@@ -62,9 +65,12 @@ class Run:
         if b"timeout_ms" in fields:
             timeout = (job.number(b"timeout_ms") or 1) / 1000
         self.timeout = timeout
-        if b"deadline_ms" in fields and fields.get(b"on_miss") != b"run":
-            left = ((job.number(b"deadline_ms") or 0) - self.now_ms) / 1000
-            self.parent = Parent(job.number(b"deadline_ms") or 0, self.now_ms, self.began)
-            if left < timeout:
+        if b"deadline_ms" in fields:
+            deadline = job.number(b"deadline_ms") or 0
+            self.slack = left = (deadline - self.now_ms) / 1000
+            binding = fields.get(b"on_miss") != b"run"
+            if binding:
+                self.parent = Parent(deadline, self.now_ms, self.began)
+            if binding and left < timeout:
                 timeout, self.bound = left, "deadline"
         self.ends_at = self.began + timeout

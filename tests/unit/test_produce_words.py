@@ -48,11 +48,20 @@ def test_a_job_that_is_late_says_when_it_would_start_and_when_it_must() -> None:
 
     assert isinstance(error, DeadlineUnreachable)
     assert str(error) == (
-        "job a (t) would start in about 60.0 s, its deadline is in 2.0 s: it was not enqueued;"
+        "job a (t) would start about 58.0 s after its deadline: it was not enqueued;"
         " give it more time or priority, or run more workers"
     )
     assert error.predicted_start == datetime(1970, 1, 1, 0, 1, 1, tzinfo=UTC)
     assert error.deadline == datetime(1970, 1, 1, 0, 0, 3, tzinfo=UTC)
+
+
+def test_late_refuses_a_call_that_is_all_or_none() -> None:
+    job = NewJob("a", "t", b"", deadline="3000")
+
+    with pytest.raises(DeadlineUnreachable, match="58.0 s after its deadline") as caught:
+        call(job).parse([b"LATE", b"a", b"61000", b"3000"])
+
+    assert caught.value.job_id == "a"
 
 
 def test_a_prediction_beyond_the_calendar_is_its_last_second() -> None:
