@@ -37,8 +37,21 @@ TYPES = {
     "stats": "hash",
     "stats:": "hash",
     "quarantine": "hash",
-    "schedules": "hash",
+    "blocked": "zset",
+    "limits": "hash",
+    "holding:": "set",
+    "rate:": "string",
+    "parked:": "zset",
     "timers": "zset",
+    "unique:": "string",
+    "shares": "zset",
+    "weights": "hash",
+    "averages": "hash",
+    "slacks": "hash",
+    "schedules": "hash",
+    "turned": "zset",
+    "turned:": "zset",
+    "wake:": "list",
 }
 JOB = b"job:"
 READY_OF_CLASS = "ready:"
@@ -82,6 +95,7 @@ class QueueKeys:
 
     __slots__ = (
         "alive_prefix",
+        "averages",
         "cancels_prefix",
         "classes",
         "dead",
@@ -99,6 +113,7 @@ class QueueKeys:
         "running_prefix",
         "scheduled",
         "schedules",
+        "slacks",
         "stats",
         "suspects",
         "timers",
@@ -120,12 +135,14 @@ class QueueKeys:
         self.holders = prefix + "holders"
         self.suspects = prefix + "suspects"
         self.vitals = prefix + "vitals"
+        self.averages = prefix + "averages"
+        self.slacks = prefix + "slacks"
         self.wake = prefix + "wake"
+        self.timers = prefix + "timers"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
         self.quarantine = prefix + "quarantine"
         self.schedules = prefix + "schedules"
-        self.timers = prefix + "timers"
         self.running_prefix = prefix + "running:"
         self.alive_prefix = prefix + "alive:"
         self.cancels_prefix = prefix + "cancels:"

@@ -16,11 +16,11 @@ from tests.helpers import delete_queue, dump_queue
 from tests.servers import Server, redis_binary, running_server, valkey_binary
 
 #: Keys a queue keeps for good, bounded in size; what is left of a queue after its jobs are gone.
-_LASTING = re.compile(r"\{[^}]+\}:(meta|stats|classes|wake)|queues|workers")
+_LASTING = re.compile(r"\{[^}]+\}:(meta|stats|classes|wake|averages|slacks)|queues|workers")
 #: Every key taskq writes.
 _KNOWN = re.compile(
     r"\{[^}]+\}:(job:.+|ready(:.+)?|scheduled|retry|running:.+|dead|done|alive:.+|cancels:.+|holders|suspects"
-    r"|vitals|wake|meta|classes|schedules|timers|stats(:\d+)?|quarantine(:.+)?)|queues|workers|worker:.+"
+    r"|vitals|averages|slacks|wake|meta|classes|schedules|timers|stats(:\d+)?|quarantine(:.+)?)|queues|workers|worker:.+"
 )
 _SERVER_FIXTURES = ("server", "valkey", "redis_server")
 

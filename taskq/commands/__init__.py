@@ -18,8 +18,10 @@ from taskq.commands.care import (
     scan,
 )
 from taskq.commands.health import (
+    MEASURES,
     Beat,
     Buried,
+    Measure,
     Reaped,
     bury,
     heartbeat,
@@ -77,6 +79,7 @@ from taskq.commands.work import (
 
 __all__ = [
     "BATCH",
+    "MEASURES",
     "REPAIRS",
     "Ack",
     "Beat",
@@ -89,6 +92,7 @@ __all__ = [
     "Failure",
     "Finding",
     "Held",
+    "Measure",
     "Mend",
     "NewJob",
     "Outcome",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskq import commands
-from taskq.commands import Ack, Call, NewJob, Place
+from taskq.commands import Ack, Call, Measure, NewJob, Place
 from taskq.rights import rights
 from tests.lua.engine import DEAD_KEEP, KEEP, START, WORKER, Engine, failure
 
@@ -108,7 +108,17 @@ def _heartbeat(engine: Engine) -> Call[Any]:
     engine.client.hset(engine.keys.meta, "pressed", "1 2 3")
     engine.client.sadd(engine.keys.cancels(WORKER), "a", "gone")
     engine.seed_running("a")
-    return commands.heartbeat(engine.keys, WORKER, ttl_ms=6000, watermark=90, pressed_ms=9000)
+    engine.client.hset(engine.keys.averages, mapping={"a": "5", "*": "5"})
+    return commands.heartbeat(
+        engine.keys,
+        WORKER,
+        ttl_ms=6000,
+        slots=4,
+        watermark=90,
+        pressed_ms=9000,
+        told=1,
+        measures=(Measure("a", 2, 9.0, 1, 5.0, 5.0, 1), Measure("b", 1, 9.0)),
+    )
 
 
 def _retire(engine: Engine) -> Call[Any]:

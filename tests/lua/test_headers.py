@@ -23,6 +23,7 @@ FLAGS = {"no-writes", "allow-oom"}
 IN_NEED = {"ack", "fail", "release", "reap", "heartbeat", "cancel", "retire", "promote", "purge"}
 OPTION_WORDS = {"WITHSCORES", "BYSCORE", "LIMIT", "PX", "WRONGTYPE"}
 READS = {"EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "LLEN", "PTTL", "SCARD"}
+READS |= {"HRANDFIELD"}
 READS |= {"INFO", "SISMEMBER", "SRANDMEMBER", "TIME", "TYPE", "ZCARD", "ZRANGE", "ZSCORE"}
 WRITES = {"DEL", "HDEL", "HINCRBY", "HSET", "PERSIST", "PEXPIRE", "PUBLISH", "RPUSH", "SADD", "SET"}
 WRITES |= {"RENAME", "SREM", "UNLINK", "ZADD", "ZREM"}
