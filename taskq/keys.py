@@ -21,9 +21,12 @@ TYPES = {
     "job:": "hash",
     "ready": "zset",
     "ready:": "zset",
+    "turned": "zset",
+    "turned:": "zset",
     "classes": "set",
     "scheduled": "zset",
     "retry": "zset",
+    "blocked": "zset",
     "running:": "zset",
     "dead": "zset",
     "done": "zset",
@@ -31,13 +34,11 @@ TYPES = {
     "holders": "set",
     "suspects": "hash",
     "vitals": "hash",
+    "averages": "hash",
+    "slacks": "hash",
     "cancels:": "set",
     "wake": "list",
-    "meta": "hash",
-    "stats": "hash",
-    "stats:": "hash",
-    "quarantine": "hash",
-    "blocked": "zset",
+    "wake:": "list",
     "limits": "hash",
     "holding:": "set",
     "rate:": "string",
@@ -46,12 +47,11 @@ TYPES = {
     "unique:": "string",
     "shares": "zset",
     "weights": "hash",
-    "averages": "hash",
-    "slacks": "hash",
     "schedules": "hash",
-    "turned": "zset",
-    "turned:": "zset",
-    "wake:": "list",
+    "meta": "hash",
+    "stats": "hash",
+    "stats:": "hash",
+    "quarantine": "hash",
 }
 JOB = b"job:"
 READY_OF_CLASS = "ready:"
@@ -103,6 +103,7 @@ class QueueKeys:
         "done_channel_prefix",
         "holders",
         "job_prefix",
+        "limits",
         "meta",
         "namespace",
         "prefix",
@@ -138,11 +139,12 @@ class QueueKeys:
         self.averages = prefix + "averages"
         self.slacks = prefix + "slacks"
         self.wake = prefix + "wake"
-        self.timers = prefix + "timers"
+        self.limits = prefix + "limits"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
         self.quarantine = prefix + "quarantine"
         self.schedules = prefix + "schedules"
+        self.timers = prefix + "timers"
         self.running_prefix = prefix + "running:"
         self.alive_prefix = prefix + "alive:"
         self.cancels_prefix = prefix + "cancels:"

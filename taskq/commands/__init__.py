@@ -31,6 +31,7 @@ from taskq.commands.health import (
     roster,
     trim_roster,
 )
+from taskq.commands.limits import LIMITS_A_CALL, Limited, limit, pause_name, pause_words
 from taskq.commands.operate import (
     QueueStats,
     configure,
@@ -79,6 +80,7 @@ from taskq.commands.work import (
 
 __all__ = [
     "BATCH",
+    "LIMITS_A_CALL",
     "MEASURES",
     "REPAIRS",
     "Ack",
@@ -92,6 +94,7 @@ __all__ = [
     "Failure",
     "Finding",
     "Held",
+    "Limited",
     "Measure",
     "Mend",
     "NewJob",
@@ -120,11 +123,14 @@ __all__ = [
     "held",
     "kind",
     "leave_roster",
+    "limit",
     "members",
     "next_ticks",
     "not_found",
     "parse_announcement",
     "pause",
+    "pause_name",
+    "pause_words",
     "plain",
     "progress",
     "promote",
