@@ -24,6 +24,7 @@ from taskq.keys import check_name, check_place
 from taskq.options import NOTHING, Options, OptionWords, checked_for_call
 from taskq.partition import partition_of
 from taskq.registry import Registry, find_task
+from taskq.schedules import Schedules
 from taskq.settings import Settings
 from taskq.stores import open_store, open_sync_store
 from taskq.task import PROCESS_CLASS, Signature, Task
@@ -44,6 +45,8 @@ class TaskQ(Registry):
         if url is not None and not is_embedded(url):
             Address.parse(url)
         super().__init__()
+        self.schedules = Schedules(self)
+        """Look at schedules and change them while workers run."""
         self._ids = JobIds()
         self._lock = threading.RLock()
         self._settings: Settings | None = None

@@ -18,6 +18,7 @@ from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
 from taskq.task import PROCESS_CLASS
+from taskq.worker.clockwork import Clockwork
 from taskq.worker.drain import drain
 from taskq.worker.heart import Heart
 from taskq.worker.identity import Identity, Load
@@ -111,7 +112,11 @@ class Worker:
             cut_off=self._cut_off,
             put_down=self._put_down,
         )
-        self.upkeep = Upkeep(self.store, self.settings, app, self.pump, process_slots)
+        self.clockwork = Clockwork(self.store, self.settings, app)
+        self.pump.on_tick = self.clockwork.turn
+        self.upkeep = Upkeep(
+            self.store, self.settings, app, self.pump, process_slots, self.clockwork
+        )
         self.recycling = Recycling(self.settings, self.runner, identity)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -238,6 +243,7 @@ class Worker:
             except StoreUnavailable as error:
                 log.warning("queue %s: not listed, its settings not written: %s", line.queue, error)
             await self.upkeep.find_classes(line)
+            await self.clockwork.announce(line)
         if self._obituary is not None:
             try:
                 await self.upkeep.bury(self.lines, self._obituary)
