@@ -18,8 +18,10 @@ from taskq.commands.care import (
     scan,
 )
 from taskq.commands.health import (
+    MEASURES,
     Beat,
     Buried,
+    Measure,
     Reaped,
     bury,
     heartbeat,
@@ -29,6 +31,7 @@ from taskq.commands.health import (
     roster,
     trim_roster,
 )
+from taskq.commands.limits import LIMITS_A_CALL, Limited, limit, pause_name, pause_words
 from taskq.commands.operate import (
     QueueStats,
     configure,
@@ -50,6 +53,16 @@ from taskq.commands.produce import (
     parse_announcement,
     watch,
 )
+from taskq.commands.schedule import (
+    Stored,
+    definition_of,
+    definitions,
+    due_schedules,
+    next_ticks,
+    schedule,
+    schedule_names,
+    server_time,
+)
 from taskq.commands.work import (
     Ack,
     ClaimedJob,
@@ -67,6 +80,8 @@ from taskq.commands.work import (
 
 __all__ = [
     "BATCH",
+    "LIMITS_A_CALL",
+    "MEASURES",
     "REPAIRS",
     "Ack",
     "Beat",
@@ -79,12 +94,15 @@ __all__ = [
     "Failure",
     "Finding",
     "Held",
+    "Limited",
+    "Measure",
     "Mend",
     "NewJob",
     "Outcome",
     "Place",
     "QueueStats",
     "Reaped",
+    "Stored",
     "Word",
     "ack",
     "audit",
@@ -94,6 +112,9 @@ __all__ = [
     "claim",
     "configure",
     "conflict",
+    "definition_of",
+    "definitions",
+    "due_schedules",
     "enqueue",
     "fail",
     "fields",
@@ -102,10 +123,14 @@ __all__ = [
     "held",
     "kind",
     "leave_roster",
+    "limit",
     "members",
+    "next_ticks",
     "not_found",
     "parse_announcement",
     "pause",
+    "pause_name",
+    "pause_words",
     "plain",
     "progress",
     "promote",
@@ -118,6 +143,9 @@ __all__ = [
     "revive",
     "roster",
     "scan",
+    "schedule",
+    "schedule_names",
+    "server_time",
     "stats",
     "text",
     "trim_roster",
