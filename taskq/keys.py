@@ -22,7 +22,6 @@ _PLACE = re.compile(r"[A-Za-z0-9_.-]{1,64}(~[1-9]\d?)?", re.ASCII)
 TYPES = {
     "job:": "hash",
     "ready": "zset",
-    "ready:": "zset",
     "classes": "set",
     "scheduled": "zset",
     "retry": "zset",
@@ -33,12 +32,24 @@ TYPES = {
     "holders": "set",
     "suspects": "hash",
     "vitals": "hash",
+    "averages": "hash",
+    "slacks": "hash",
     "cancels:": "set",
     "wake": "list",
+    "limits": "hash",
+    "timers": "zset",
     "meta": "hash",
     "stats": "hash",
-    "stats:": "hash",
     "quarantine": "hash",
+    "blocked": "zset",
+    "holding:": "set",
+    "rate:": "string",
+    "parked:": "zset",
+    "unique:": "string",
+    "shares": "zset",
+    "weights": "hash",
+    "schedules": "hash",
+    "turned": "zset",
 }
 JOB = b"job:"
 READY_OF_CLASS = "ready:"
@@ -97,6 +108,7 @@ class QueueKeys:
 
     __slots__ = (
         "alive_prefix",
+        "averages",
         "cancels_prefix",
         "classes",
         "dead",
@@ -104,6 +116,7 @@ class QueueKeys:
         "done_channel_prefix",
         "holders",
         "job_prefix",
+        "limits",
         "meta",
         "namespace",
         "prefix",
@@ -113,8 +126,10 @@ class QueueKeys:
         "retry",
         "running_prefix",
         "scheduled",
+        "slacks",
         "stats",
         "suspects",
+        "timers",
         "vitals",
         "wake",
     )
@@ -133,7 +148,11 @@ class QueueKeys:
         self.holders = prefix + "holders"
         self.suspects = prefix + "suspects"
         self.vitals = prefix + "vitals"
+        self.averages = prefix + "averages"
+        self.slacks = prefix + "slacks"
         self.wake = prefix + "wake"
+        self.limits = prefix + "limits"
+        self.timers = prefix + "timers"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
         self.quarantine = prefix + "quarantine"

@@ -22,7 +22,7 @@ from taskq.store_sync import SyncStore
 TRIES = 3
 #: Scripts a worker calls.
 WORKER = (
-    "ack", "bury", "cancel", "claim", "configure", "fail", "heartbeat", "held", "progress",
+    "ack", "bury", "cancel", "claim", "configure", "fail", "heartbeat", "held", "limit", "progress",
     "promote", "reap", "release", "retire",
 )  # fmt: skip
 #: What a worker sends beside its scripts: command and key.
@@ -31,7 +31,7 @@ PLAIN = {"BLPOP": "wake", "SRANDMEMBER": "classes"}
 #: Every command of the scripts, with the arguments it must have after its key. With fewer a server
 #: may look for keys where there are none, and crash.
 _HASH = {"HDEL": "f", "HEXISTS": "f", "HGET": "f", "HGETALL": "", "HINCRBY": "f 1", "HLEN": ""}
-_HASH |= {"HMGET": "f", "HSET": "f v"}
+_HASH |= {"HRANDFIELD": "", "HMGET": "f", "HSET": "f v"}
 _ZSET = {"ZADD": "1 m", "ZCARD": "", "ZRANGE": "0 1", "ZREM": "m", "ZSCORE": "m"}
 _SET = {"SADD": "m", "SCARD": "", "SISMEMBER": "m", "SRANDMEMBER": "", "SREM": "m"}
 _OF_TYPE = {
@@ -56,7 +56,9 @@ ARGUMENTS = {**_HASH, **_ZSET, **_SET, **_OF_TYPE["list"], **_OF_TYPE["string"],
 _KEYLESS = frozenset({"TIME"})
 #: What scripts try and can do without: nobody is refused for it.
 OPTIONAL = frozenset({"INFO"})
-READS = frozenset({"GET", "HGET", "HGETALL", "HMGET", "SRANDMEMBER", "ZRANGE", "ZSCORE"})
+READS = frozenset(
+    {"GET", "HGET", "HGETALL", "HMGET", "HRANDFIELD", "SRANDMEMBER", "ZRANGE", "ZSCORE"}
+)
 WRITES = frozenset(
     {"DEL", "HDEL", "HINCRBY", "HSET", "PERSIST", "PEXPIRE", "RENAME", "RPUSH", "SADD", "SET"}
     | {"SREM", "UNLINK", "ZADD", "ZREM"}

@@ -18,8 +18,10 @@ from taskq.commands.care import (
     scan,
 )
 from taskq.commands.health import (
+    MEASURES,
     Beat,
     Buried,
+    Measure,
     Reaped,
     bury,
     heartbeat,
@@ -29,6 +31,7 @@ from taskq.commands.health import (
     roster,
     trim_roster,
 )
+from taskq.commands.limits import LIMITS_A_CALL, Limited, limit, pause_name, pause_words
 from taskq.commands.operate import (
     QueueStats,
     configure,
@@ -67,6 +70,8 @@ from taskq.commands.work import (
 
 __all__ = [
     "BATCH",
+    "LIMITS_A_CALL",
+    "MEASURES",
     "REPAIRS",
     "Ack",
     "Beat",
@@ -79,6 +84,8 @@ __all__ = [
     "Failure",
     "Finding",
     "Held",
+    "Limited",
+    "Measure",
     "Mend",
     "NewJob",
     "Outcome",
@@ -102,10 +109,13 @@ __all__ = [
     "held",
     "kind",
     "leave_roster",
+    "limit",
     "members",
     "not_found",
     "parse_announcement",
     "pause",
+    "pause_name",
+    "pause_words",
     "plain",
     "progress",
     "promote",

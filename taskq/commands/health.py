@@ -17,6 +17,28 @@ class Beat(NamedTuple):
     cancels: list[str]
 
 
+class Measure(NamedTuple):
+    """What a worker measured of one task since it last told."""
+
+    task: str
+    runs: int = 0
+    """That ended."""
+    ms: float = 0.0
+    """How long they took in all: a slot was taken so long."""
+    starts: int = 0
+    """Jobs with a deadline that began to run."""
+    slack_ms: float = 0.0
+    """What was left to them then, in all; below 0 when too late."""
+    least_ms: float = 0.0
+    """What was left to the one that was closest."""
+    late: int = 0
+    """Runs that went on to their deadline or past it."""
+
+
+#: Tasks measured in one beat, at most.
+MEASURES = 50
+
+
 def _worker_keys(keys: QueueKeys, worker: str) -> tuple[str, ...]:
     return (
         keys.alive(worker),
@@ -34,18 +56,27 @@ def heartbeat(
     *,
     ttl_ms: int,
     rss: int = 0,
+    slots: int = 0,
     watermark: int = 0,
     pressed_ms: int = 0,
+    told: int = 0,
+    measures: Sequence[Measure] = (),
 ) -> Call[Beat]:
     """Prove life for `ttl_ms`; hear which jobs to cancel.
 
-    `rss`: bytes this process holds. `watermark` > 0 looks at the server's memory: while it is above
-    so many percent of maxmemory, enqueue is refused; one look counts for `pressed_ms`.
+    `rss`: bytes this process holds; `slots`: jobs it can run at once. `watermark` > 0 looks at the
+    server's memory: while it is above so many percent of maxmemory, enqueue is refused; one look
+    counts for `pressed_ms`. `measures`, at most MEASURES, count once however often they are sent
+    under the same number `told`.
     """
+    words: list[Word] = [worker, ttl_ms, f"rss={rss} slots={slots}", watermark, pressed_ms, told]
+    for one in measures:
+        words += (one.task, one.runs, f"{one.ms:.3f}", one.starts)
+        words += (f"{one.slack_ms:.0f}", f"{one.least_ms:.0f}", one.late)
     return Call(
         "heartbeat",
-        (*_worker_keys(keys, worker), keys.meta),
-        (worker, ttl_ms, f"rss={rss}", watermark, pressed_ms),
+        (*_worker_keys(keys, worker), keys.meta, keys.averages, keys.slacks),
+        words,
         lambda reply: Beat(
             int(reply[1]), bool(reply[2]), reply[3], [text(item) for item in reply[4:]]
         ),

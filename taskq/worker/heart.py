@@ -136,16 +136,21 @@ class Heart:
     def _beat_for(self, line: Line, rss: int, look: bool) -> commands.Beat:
         settings = self._settings
         sent = time.monotonic()
+        measures = line.tally.to_tell()
         beat = self.store.run(
             commands.heartbeat(
                 line.keys,
                 line.worker,
                 ttl_ms=round(settings.heartbeat_ttl * 1000),
                 rss=rss,
+                slots=settings.concurrency,
                 watermark=settings.memory_watermark if look else 0,
                 pressed_ms=round(settings.heartbeat * ROSTER_EVERY * 2500),
+                told=line.tally.number,
+                measures=measures,
             )
         )
+        line.tally.told()
         # Not the time of the reply: the server counts from somewhere between the two.
         line.beaten_at = max(line.beaten_at, sent)
         return beat
@@ -180,12 +185,21 @@ class Heart:
             self._settings.heartbeat_ttl * 1000
         )
 
+    def _tell_the_last(self, line: Line) -> None:
+        """What was measured since the last beat; a worker may live for one beat only."""
+        try:
+            if line.tally.to_tell():
+                self._beat_for(line, self._identity.rss(), look=False)
+        except StoreError as error:
+            log.debug("queue %s: its last measures are lost: %s", line.queue, error)
+
     def leave(self) -> int:
         """After `stop`: take the worker off every queue and the roster; jobs it still holds (0 is a
         clean exit).
         """
         held = 0
         for line in self._lines:
+            self._tell_the_last(line)
             held += self.store.run(commands.retire(line.keys, line.worker), tries=3)
         for worker in dict.fromkeys(line.worker for line in self._lines):
             for call in commands.leave_roster(self._shared, worker):

@@ -10,6 +10,7 @@ import time
 from taskq.commands import Ack, Failure
 from taskq.keys import QueueKeys
 from taskq.partition import queue_of
+from taskq.worker.tally import Tally
 
 
 class Line:
@@ -34,6 +35,7 @@ class Line:
         "refused",
         "released",
         "rests_until",
+        "tally",
         "unsure",
         "worker",
     )
@@ -61,6 +63,8 @@ class Line:
         """Leases (id, token) whose runs were stopped because Redis no longer knew of them. Should
         one come back (an index was mended), it is given back: a token is for one run.
         """
+        self.tally = Tally()
+        """How long runs took; the heart tells Redis."""
         self.hot = True
         """There may be ready jobs."""
         self.ranks: tuple[float, ...] = ()

@@ -71,7 +71,8 @@ class Lives:
             self.id = worker_id(self._name)
         ttl_ms = round(self._settings.heartbeat_ttl * 1000)
         sent = time.monotonic()
-        await store.run(commands.heartbeat(line.keys, self.id, ttl_ms=ttl_ms))
+        slots = self._settings.concurrency
+        await store.run(commands.heartbeat(line.keys, self.id, ttl_ms=ttl_ms, slots=slots))
         line.worker, line.beaten_at = self.id, sent
         line.lost.clear()
         self.on_life(line.queue, line.worker)

@@ -28,6 +28,7 @@ class Run:
         "job",
         "line",
         "now_ms",
+        "slack",
         "slot",
         "task",
         "timeout",
@@ -48,6 +49,8 @@ class Run:
         self.cost = max(1, job.number(b"cost") or 1) if b"cost" in job.fields else 1
         self.began = time.monotonic()
         self.timeout = 0.0
+        self.slack: float | None = None
+        """What is left to its deadline when it begins, s; None without a deadline."""
         self.ends_at = math.inf
         self.bound = "timeout"
         """Which comes first: its timeout or its deadline."""
@@ -63,8 +66,8 @@ class Run:
         if b"timeout_ms" in fields:
             timeout = (job.number(b"timeout_ms") or 1) / 1000
         self.timeout = timeout
-        if b"deadline_ms" in fields and fields.get(b"on_miss") != b"run":
-            left = ((job.number(b"deadline_ms") or 0) - self.now_ms) / 1000
-            if left < timeout:
+        if b"deadline_ms" in fields:
+            self.slack = left = ((job.number(b"deadline_ms") or 0) - self.now_ms) / 1000
+            if left < timeout and fields.get(b"on_miss") != b"run":
                 timeout, self.bound = left, "deadline"
         self.ends_at = self.began + timeout

@@ -98,6 +98,8 @@ class Runner:
         self.taken += run.cost
         try:
             run.limit_time(self._settings.timeout)
+            if run.slack is not None:
+                line.tally.began(task.name, run.slack)
             if task.executor == "process":
                 self._start_process(run)
                 return
@@ -273,8 +275,18 @@ class Runner:
             keep_ms = self._default_keep_ms if ttl is None else round(ttl * 1000)
         keep_ms = min(max(keep_ms, 0), LONGEST_KEPT)
         self.done += 1
+        self._measure(run)
         run.line.acks.append(Ack(job.id, job.token, packed, keep_ms))
         self._ring()
+
+    @staticmethod
+    def _measure(run: Run) -> None:
+        """Note how long a run took that came to an end of its own, or of its time."""
+        seconds = time.monotonic() - run.began
+        tally = run.line.tally
+        tally.ended(run.job.task, seconds)
+        if run.slack is not None and seconds >= run.slack:
+            tally.was_late(run.job.task)
 
     def fail(self, run: Run, error: BaseException) -> None:
         """A run ended in `error`, or because it was stopped: note what follows from that."""
@@ -313,6 +325,7 @@ class Runner:
         job = run.job
         failure = self.failure_of(run, error)
         self.failed += 1
+        self._measure(run)
         if failure.after_ms is None:
             log.error(
                 "job %s (%s) is dead: %s: %s", job.id, job.task, failure.reason, failure.error

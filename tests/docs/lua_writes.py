@@ -42,6 +42,7 @@ READS = frozenset(
         "HGETALL",
         "HLEN",
         "HEXISTS",
+        "HRANDFIELD",
         "ZRANGE",
         "ZCARD",
         "ZSCORE",

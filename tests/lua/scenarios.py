@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskq import commands
-from taskq.commands import Ack, Call, NewJob, Place
+from taskq.commands import Ack, Call, Measure, NewJob, Place
 from taskq.rights import rights
 from tests.lua.engine import DEAD_KEEP, KEEP, START, WORKER, Engine, failure
 
@@ -108,7 +108,17 @@ def _heartbeat(engine: Engine) -> Call[Any]:
     engine.client.hset(engine.keys.meta, "pressed", "1 2 3")
     engine.client.sadd(engine.keys.cancels(WORKER), "a", "gone")
     engine.seed_running("a")
-    return commands.heartbeat(engine.keys, WORKER, ttl_ms=6000, watermark=90, pressed_ms=9000)
+    engine.client.hset(engine.keys.averages, mapping={"a": "5", "*": "5"})
+    return commands.heartbeat(
+        engine.keys,
+        WORKER,
+        ttl_ms=6000,
+        slots=4,
+        watermark=90,
+        pressed_ms=9000,
+        told=1,
+        measures=(Measure("a", 2, 9.0, 1, 5.0, 5.0, 1), Measure("b", 1, 9.0)),
+    )
 
 
 def _retire(engine: Engine) -> Call[Any]:
@@ -193,6 +203,22 @@ def _configure(engine: Engine) -> Call[Any]:
     return commands.configure(engine.keys, {"policy": "aging", "horizon_ms": ""})
 
 
+def _limit(engine: Engine) -> Call[Any]:
+    limits = {"old": "concurrency=1 on=queue", "t:{x}": "concurrency=1 on=job"}
+    engine.client.hset(engine.keys.limits, mapping=limits)
+    engine.client.hset(engine.keys.meta, mapping={"limited": 1, "struck": " x "})
+    engine.client.zadd(engine.keys.timers, {"limit:old": float("inf"), "limit:t:1": START + 9})
+    engine.client.zadd(engine.keys.timers, {"limit:new": START + 9, "cron:c": START + 99})
+    changes = {"old": "", "t:{x}": "concurrency=2 on=job", "new": "concurrency=1 on=task.x"}
+    return commands.limit(engine.keys, changes, strike="+t")
+
+
+def _limit_last(engine: Engine) -> Call[Any]:
+    engine.client.hset(engine.keys.limits, "old", "concurrency=1 on=queue")
+    engine.client.hset(engine.keys.meta, mapping={"limited": 1, "struck": " x "})
+    return commands.limit(engine.keys, {"old": ""}, strike="-x")
+
+
 def _progress(engine: Engine) -> Call[Any]:
     engine.seed_running("a")
     return commands.progress(engine.keys, "a", "7", WORKER, 0.5, "half")
@@ -275,6 +301,8 @@ CASES = [
         ("forget", "", _forget),
         ("heartbeat", "", _heartbeat),
         ("held", "", _held),
+        ("limit", "", _limit),
+        ("limit", " the last one", _limit_last),
         ("pause", "", _pause),
         ("progress", "", _progress),
         ("promote", "", _promote),

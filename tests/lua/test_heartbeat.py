@@ -11,7 +11,7 @@ from tests.lua.engine import START, WORKER, Engine
 
 
 def beat(engine: Engine, worker: str = WORKER) -> Beat:
-    return engine.run(commands.heartbeat(engine.keys, worker, ttl_ms=6000, rss=9_000_000))
+    return engine.run(commands.heartbeat(engine.keys, worker, ttl_ms=6000, rss=9_000_000, slots=4))
 
 
 def test_the_first_beat_makes_the_worker_known(engine: Engine) -> None:
@@ -19,7 +19,7 @@ def test_the_first_beat_makes_the_worker_known(engine: Engine) -> None:
     assert engine.dump() == {
         f"alive:{WORKER}": a_string(START, ttl=True),
         "holders": a_set([WORKER]),
-        "vitals": a_hash({WORKER: f"rss=9000000 beat_ms={START}"}),
+        "vitals": a_hash({WORKER: f"rss=9000000 slots=4 beat_ms={START}"}),
     }
     assert 5000 < engine.ttl(f"alive:{WORKER}") <= 6000
 
@@ -73,7 +73,7 @@ def test_a_worker_that_holds_nothing_retires_for_good(engine: Engine) -> None:
     assert engine.dump() == {
         "alive:w2": a_string(START, ttl=True),
         "holders": a_set(["w2"]),
-        "vitals": a_hash({"w2": f"rss=9000000 beat_ms={START}"}),
+        "vitals": a_hash({"w2": f"rss=9000000 slots=4 beat_ms={START}"}),
     }
     assert engine.run(commands.retire(engine.keys, WORKER)) == 0
 

@@ -207,7 +207,13 @@ class Pair:
     def heartbeat(self, worker: str) -> None:
         self.agree(
             lambda world: rules_workers.heartbeat(world, worker, BEAT_MS),
-            commands.heartbeat(self.keys, worker, ttl_ms=BEAT_MS, rss=rules_workers.RSS),
+            commands.heartbeat(
+                self.keys,
+                worker,
+                ttl_ms=BEAT_MS,
+                rss=rules_workers.RSS,
+                slots=rules_workers.SLOTS,
+            ),
         )
 
     def retire(self, worker: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from taskq.commands import Buried, Enqueued, NewJob, Reaped
 from taskq.errors import JobConflict, QueueFull
-from tests.model.rules_workers import RSS
+from tests.model.rules_workers import RSS, SLOTS
 from tests.model.world import DEAD_KEEP_MS, World
 
 
@@ -124,6 +124,7 @@ def reap(
     if not _pass_due(world, every_ms):
         return Reaped(every_ms - (world.now - int(world.meta["reaped_ms"])), [])
     amnesty, wait = _amnesty(world, every_ms, grace_ms), every_ms
+    slots = SLOTS * len(world.holders & world.alive.keys() & world.vitals.keys())
     for worker in sorted(world.holders - world.alive.keys() - set(lost)):
         since = int(world.suspects.get(worker, world.now + 1))
         if amnesty or since > world.now:
@@ -148,6 +149,9 @@ def reap(
             wait = 0
             break
     world.meta["reaped_ms"] = str(world.now - (0 if wait else every_ms))
+    world.meta.pop("slots", None)
+    if slots:
+        world.meta["slots"] = str(slots)
     _count_taken(world, [word for _, word, _ in taken], dead_max, keep_ms)
     return Reaped(wait, taken)
 

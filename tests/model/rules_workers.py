@@ -13,6 +13,8 @@ from tests.model.world import DEAD_KEEP_MS, Record, World
 
 #: What every worker of the model says it holds, bytes.
 RSS = 12_345_678
+#: How many jobs every worker of the model says it can run at once.
+SLOTS = 3
 
 
 def owns(job: Record, token: str, worker: str) -> bool:
@@ -25,7 +27,7 @@ def heartbeat(world: World, worker: str, ttl_ms: int) -> Beat:
     world.expiry[f"alive:{worker}"] = world.now + ttl_ms
     world.holders.add(worker)
     world.suspects.pop(worker, None)
-    world.vitals[worker] = f"rss={RSS} beat_ms={world.now}"
+    world.vitals[worker] = f"rss={RSS} slots={SLOTS} beat_ms={world.now}"
     held = world.index(f"running:{worker}")
     asked = world.cancels.get(worker, set())
     asked.intersection_update(held)
