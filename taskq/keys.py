@@ -22,9 +22,13 @@ _PLACE = re.compile(r"[A-Za-z0-9_.-]{1,64}(~[1-9]\d?)?", re.ASCII)
 TYPES = {
     "job:": "hash",
     "ready": "zset",
+    "ready:": "zset",
+    "turned": "zset",
+    "turned:": "zset",
     "classes": "set",
     "scheduled": "zset",
     "retry": "zset",
+    "blocked": "zset",
     "running:": "zset",
     "dead": "zset",
     "done": "zset",
@@ -36,20 +40,20 @@ TYPES = {
     "slacks": "hash",
     "cancels:": "set",
     "wake": "list",
+    "wake:": "list",
     "limits": "hash",
-    "timers": "zset",
-    "meta": "hash",
-    "stats": "hash",
-    "quarantine": "hash",
-    "blocked": "zset",
     "holding:": "set",
     "rate:": "string",
     "parked:": "zset",
+    "timers": "zset",
     "unique:": "string",
     "shares": "zset",
     "weights": "hash",
     "schedules": "hash",
-    "turned": "zset",
+    "meta": "hash",
+    "stats": "hash",
+    "stats:": "hash",
+    "quarantine": "hash",
 }
 JOB = b"job:"
 READY_OF_CLASS = "ready:"
@@ -126,6 +130,7 @@ class QueueKeys:
         "retry",
         "running_prefix",
         "scheduled",
+        "schedules",
         "slacks",
         "stats",
         "suspects",
@@ -152,10 +157,11 @@ class QueueKeys:
         self.slacks = prefix + "slacks"
         self.wake = prefix + "wake"
         self.limits = prefix + "limits"
-        self.timers = prefix + "timers"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
         self.quarantine = prefix + "quarantine"
+        self.schedules = prefix + "schedules"
+        self.timers = prefix + "timers"
         self.running_prefix = prefix + "running:"
         self.alive_prefix = prefix + "alive:"
         self.cancels_prefix = prefix + "cancels:"
@@ -184,6 +190,10 @@ class QueueKeys:
     def minute(self, minute: int) -> str:
         """Counters of one minute; `minute` is Unix time // 60."""
         return f"{self.stats}:{minute}"
+
+    def cron_timer(self, schedule: str) -> str:
+        """A schedule's name among the timers. No key."""
+        return f"cron:{schedule}"
 
     def ended_channel(self, client: str) -> str:
         """Pub/sub channel on which one client hears of ended jobs."""

@@ -284,6 +284,21 @@ def _rights(engine: Engine) -> Call[Any]:
     return rights(engine.keys, engine.scripts, ["enqueue"], "u")
 
 
+def _schedule(engine: Engine) -> Call[Any]:
+    engine.client.hset(engine.keys.schedules, "night", "old")
+    engine.client.zadd(engine.keys.timers, {"cron:night": START + 99, "cron:day": START + 500})
+    engine.client.hset(engine.keys.meta, "timer_ms", START + 99)
+    seen = commands.Stored("old", str(START + 99))
+    return commands.schedule(engine.keys, "night", seen=seen, definition="new", due_ms=START + 50)
+
+
+def _schedule_removed(engine: Engine) -> Call[Any]:
+    _schedule(engine)
+    engine.client.zrem(engine.keys.timers, "cron:day")
+    seen = commands.Stored("old", str(START + 99))
+    return commands.schedule(engine.keys, "night", seen=seen, definition="")
+
+
 CASES = [
     Case(script=script, name=f"{script}{tail}", build=build)
     for script, tail, build in (
@@ -314,6 +329,8 @@ CASES = [
         ("retire", "", _retire),
         ("revive", "", _revive),
         ("rights", "", _rights),
+        ("schedule", "", _schedule),
+        ("schedule", " removed", _schedule_removed),
         ("stats", "", _stats),
         ("watch", "", _watch),
     )

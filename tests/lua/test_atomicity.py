@@ -40,6 +40,8 @@ HALF_DONE = {
     "resume": "RPUSH",
     "retire": "HDEL SREM",
     "revive": "HDEL HSET PERSIST RPUSH ZADD",
+    "schedule": "RPUSH ZADD",
+    "schedule removed": "ZREM",
 }
 
 
