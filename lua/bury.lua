@@ -29,7 +29,7 @@
 -- {"OK", more, id, "READY" | "DEAD" | "CANCELLED", worker, ...}   more 1: it held more, call again
 -- Cost: O(k log n) for k jobs, k <= 100
 -- Flags: allow-oom
--- @include now_us expect read_job count announce last_until finish trim wake_up score_of last_seen take_back
+-- @include now_us text ask expect read_job count announce last_until finish trim wake_up score_of last_seen next_timer note_timer unpark let_go take_back
 local alive, holders, suspects, vitals, running, cancels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local ready, dead, done, wake, stats, classes = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local job_prefix, running_prefix, worker, how = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -41,12 +41,13 @@ expect({}, suspects)
 redis.call('SCARD', classes)
 redis.call('SCARD', holders)
 local now = math.floor(now_us() / 1000)
-local moves = {}
+local moves, ties = {}, new_ties()
 local words_on_it = '; ' .. how .. last_seen(redis.call('HGET', vitals, worker))
-local all = look_lost(moves, limit, worker, running, words_on_it, job_prefix, ready, max_crashes)
+local all = look_lost(moves, limit, worker, running, words_on_it, job_prefix, ready, max_crashes, ties, now)
+plan_wakes(ties, string.sub(job_prefix, 1, -5))
 
 local words = take_back(moves, now, job_prefix, running_prefix, ready, dead, done, wake, stats, classes,
-  max_crashes, dead_keep_ms, dead_max, keep_ms)
+  max_crashes, dead_keep_ms, dead_max, keep_ms, ties)
 redis.call('DEL', alive)
 if all then
   redis.call('SREM', holders, worker)

@@ -31,7 +31,7 @@
 -- {"OK", now_ms, wait_ms, id, "READY" | "DEAD" | "CANCELLED", worker, ...}   wait_ms: call again after that long
 -- Cost: O(h + k log n) for h holders looked at and k jobs, h <= 100, k <= 100
 -- Flags: allow-oom
--- @include now_us text expect read_job count announce last_until finish trim wake_up score_of last_seen take_back
+-- @include now_us text ask expect read_job count announce last_until finish trim wake_up score_of last_seen next_timer note_timer unpark let_go take_back
 local holders, suspects, meta, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local dead, done, wake, stats, classes, vitals = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local job_prefix, alive_prefix, running_prefix, cancels_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -64,22 +64,23 @@ end
 -- Where not all were looked at, the others have as many each.
 if #looked > 0 then slots = math.floor(slots * redis.call('SCARD', holders) / #looked + 0.5) end
 
-local moves, emptied = {}, {}
+local moves, emptied, ties = {}, {}, new_ties()
 for _, worker in ipairs(lost) do
   local how = last_seen(redis.call('HGET', vitals, worker))
-  local all = look_lost(moves, limit, worker, running_prefix .. worker, how, job_prefix, ready, max_crashes)
+  local all = look_lost(moves, limit, worker, running_prefix .. worker, how, job_prefix, ready, max_crashes, ties, now)
   if all then emptied[#emptied + 1] = worker end
   if #moves == limit then
     wait = 0
     break
   end
 end
+plan_wakes(ties, string.sub(job_prefix, 1, -5))
 
 redis.call('HSET', meta, 'reaped_ms', text(wait == 0 and now - every_ms or now))
 if slots > 0 then redis.call('HSET', meta, 'slots', text(slots)) else redis.call('HDEL', meta, 'slots') end
 if #fresh > 0 then redis.call('HSET', suspects, unpack(fresh)) end
 local words = take_back(moves, now, job_prefix, running_prefix, ready, dead, done, wake, stats, classes,
-  max_crashes, dead_keep_ms, dead_max, keep_ms)
+  max_crashes, dead_keep_ms, dead_max, keep_ms, ties)
 for _, worker in ipairs(emptied) do
   redis.call('SREM', holders, worker)
   redis.call('HDEL', suspects, worker)

@@ -17,7 +17,7 @@
 -- {"OK", now_ms, id, "READY" | "CANCELLED" | "STALE" | "GONE", ...}
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: allow-oom
--- @include now_us text expect read_job count announce last_until finish wake_up score_of
+-- @include now_us text ask expect read_job count announce last_until finish wake_up score_of next_timer note_timer unpark let_go
 local running, ready, classes, done, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local job_prefix, worker, keep_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
@@ -25,9 +25,10 @@ expect({ running, ready, done }, stats, wake)
 redis.call('SCARD', classes)
 local now = math.floor(now_us() / 1000)
 local words, held, seen = {}, {}, {}
+local base, ties = string.sub(job_prefix, 1, -5), new_ties()
 for position = 4, #ARGV, 3 do
   local id, token = ARGV[position], ARGV[position + 1]
-  local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'rank', 'cancel', 'waiters', 'class')
+  local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'rank', 'cancel', 'waiters', 'class', 'tied')
   local word = 'STALE'
   if not job then
     word = 'GONE'
@@ -37,12 +38,14 @@ for position = 4, #ARGV, 3 do
     local class = ARGV[position + 2]
     if class == '' then class = job[7] or '' end
     if class ~= '' then redis.call('ZCARD', ready .. ':' .. class) end
+    if job[8] then note_tie(ties, base, id, 'running', word == 'CANCELLED', now) end
     held[#held + 1] = { id, word, score_of(job[4]), class, job[6] }
   end
   words[#words + 1], words[#words + 2] = id, word
 end
+plan_wakes(ties, base)
 
-local released, cancelled = 0, 0
+local released, cancelled, woken = 0, 0, {}
 for _, job in ipairs(held) do
   local id, word, rank, class, waiters = job[1], job[2], job[3], job[4], job[5]
   local key = job_prefix .. id
@@ -54,16 +57,19 @@ for _, job in ipairs(held) do
   elseif class == '' then
     redis.call('HSET', key, 'state', 'ready')
     redis.call('ZADD', ready, rank, id)
-    released = released + 1
   else
     redis.call('HSET', key, 'state', 'ready', 'class', class)
     redis.call('ZADD', ready .. ':' .. class, rank, id)
-    redis.call('SADD', classes, class)
+    if redis.call('SADD', classes, class) == 1 then wake_up(wake, 4) end
+  end
+  if word == 'READY' then
     released = released + 1
+    woken[class] = (woken[class] or 0) + 1
   end
 end
 if cancelled > 0 then last_until(done, keep_ms) end
-if released > 0 then wake_up(wake, released) end
+let_go(ties, base, now)
+for class, jobs in pairs(woken) do wake_up(wake, jobs, class) end
 count(stats, now, 'released', released)
 count(stats, now, 'cancelled', cancelled)
 return { 'OK', text(now), unpack(words) }

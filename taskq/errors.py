@@ -10,6 +10,7 @@
     │   ├── SerializationError   it cannot be encoded
     │   ├── PayloadTooLarge      it encodes to more bytes than allowed
     │   └── BadPayload           bytes that are not what taskq wrote
+    ├── ScheduleNotFound         no schedule of that name in the queue
     ├── StoreError               the Redis side
     │   ├── StoreUnavailable     not reachable or not able right now; try again
     │   ├── StoreRefused         password, permission or type of a key is wrong
@@ -95,6 +96,10 @@ class ServerUnsupported(StoreError):
 
 class ScriptBug(StoreError):
     """A script broke an invariant. This is a bug in taskq."""
+
+
+class ScheduleNotFound(TaskqError, LookupError):
+    """No schedule of that name in the queue."""
 
 
 class JobError(TaskqError):

@@ -21,9 +21,12 @@ TYPES = {
     "job:": "hash",
     "ready": "zset",
     "ready:": "zset",
+    "turned": "zset",
+    "turned:": "zset",
     "classes": "set",
     "scheduled": "zset",
     "retry": "zset",
+    "blocked": "zset",
     "running:": "zset",
     "dead": "zset",
     "done": "zset",
@@ -35,6 +38,16 @@ TYPES = {
     "slacks": "hash",
     "cancels:": "set",
     "wake": "list",
+    "wake:": "list",
+    "limits": "hash",
+    "holding:": "set",
+    "rate:": "string",
+    "parked:": "zset",
+    "timers": "zset",
+    "unique:": "string",
+    "shares": "zset",
+    "weights": "hash",
+    "schedules": "hash",
     "meta": "hash",
     "stats": "hash",
     "stats:": "hash",
@@ -90,6 +103,7 @@ class QueueKeys:
         "done_channel_prefix",
         "holders",
         "job_prefix",
+        "limits",
         "meta",
         "namespace",
         "prefix",
@@ -99,9 +113,11 @@ class QueueKeys:
         "retry",
         "running_prefix",
         "scheduled",
+        "schedules",
         "slacks",
         "stats",
         "suspects",
+        "timers",
         "vitals",
         "wake",
     )
@@ -123,9 +139,13 @@ class QueueKeys:
         self.averages = prefix + "averages"
         self.slacks = prefix + "slacks"
         self.wake = prefix + "wake"
+        self.limits = prefix + "limits"
+        self.timers = prefix + "timers"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
         self.quarantine = prefix + "quarantine"
+        self.schedules = prefix + "schedules"
+        self.timers = prefix + "timers"
         self.running_prefix = prefix + "running:"
         self.alive_prefix = prefix + "alive:"
         self.cancels_prefix = prefix + "cancels:"
@@ -150,6 +170,10 @@ class QueueKeys:
     def minute(self, minute: int) -> str:
         """Counters of one minute; `minute` is Unix time // 60."""
         return f"{self.stats}:{minute}"
+
+    def cron_timer(self, schedule: str) -> str:
+        """A schedule's name among the timers. No key."""
+        return f"cron:{schedule}"
 
     def ended_channel(self, client: str) -> str:
         """Pub/sub channel on which one client hears of ended jobs."""

@@ -4,7 +4,8 @@ and explanations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 BAND = 10**13
@@ -13,6 +14,8 @@ BAND = 10**13
 HORIZON_MS = 60_000
 #: Default patience of an `aging` queue by priority 0..9, ms.
 PATIENCE_MS = (600_000, 480_000, 360_000, 240_000, 120_000, 60_000, 30_000, 10_000, 3_000, 1_000)
+#: What a job of a `fair` queue is charged while no run of any task was measured, ms.
+FIRST_CHARGE_MS = 100.0
 
 
 def strict_rank(
@@ -34,9 +37,62 @@ def aging_rank(
     return due if deadline_ms is None else min(due, deadline_ms)
 
 
+def fair_rank(priority: int, start: float) -> float:
+    """Rank in a `fair` queue: inside a band by virtual start, ms of service."""
+    return (9 - priority) * BAND + start
+
+
+def charge_for(averages: Mapping[str, float], task: str) -> float:
+    """What a job is charged before it has run: its task's average run time, else that of all tasks
+    (`*`), ms.
+    """
+    return averages.get(task, averages.get("*", FIRST_CHARGE_MS))
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The place of one job among those of its group: virtual start and what was charged, ms."""
+
+    start: float
+    charged: float
+
+
+@dataclass(slots=True)
+class FairBook:
+    """Start-time fair queueing: whose turn it is, by service already charged to each group.
+
+    A job starts, in virtual time, when its group's last job has finished there, but never before
+    the job that was claimed last: a group that was away gets no credit for it. A group of weight 2
+    pays half, and so gets twice as much.
+    """
+
+    weights: dict[str, float] = field(default_factory=dict)
+    finish: dict[str, float] = field(default_factory=dict)
+    vtime: float = 0.0
+
+    def enter(self, group: str, charge: float) -> Turn:
+        """A job becomes ready: its turn. The group pays at once, by estimate."""
+        start = max(self.vtime, self.finish.get(group, 0.0))
+        self.finish[group] = start + charge / self.weights.get(group, 1.0)
+        return Turn(start, charge)
+
+    def claim(self, turn: Turn) -> None:
+        """The job begins to run: virtual time is there now."""
+        self.vtime = max(self.vtime, turn.start)
+
+    def end(self, group: str, turn: Turn, measured: float) -> None:
+        """The run took `measured` ms: what was paid too little or too much is settled."""
+        owed = (measured - turn.charged) / self.weights.get(group, 1.0)
+        self.finish[group] = self.finish.get(group, 0.0) + owed
+
+
 def describe(rank: float, policy: str = "strict") -> str:
-    """A rank in words: `priority 9, due 2026-11-23 21:00:00.123 UTC`."""
+    """A rank in words: `priority 9, due 2026-11-23 21:00:00.123 UTC`; in a `fair` queue the virtual
+    time at which it is the group's turn.
+    """
     band, due = divmod(int(rank), BAND)
+    if policy == "fair":
+        return f"priority {9 - band}, turn {due / 1000:.3f} s"
     when = datetime.fromtimestamp(due / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     if policy == "aging":
         return f"due {when} UTC"

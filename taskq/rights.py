@@ -22,7 +22,7 @@ from taskq.store_sync import SyncStore
 TRIES = 3
 #: Scripts a worker calls.
 WORKER = (
-    "ack", "bury", "cancel", "claim", "configure", "fail", "heartbeat", "held", "progress",
+    "ack", "bury", "cancel", "claim", "configure", "fail", "heartbeat", "held", "limit", "progress",
     "promote", "reap", "release", "retire",
 )  # fmt: skip
 #: What a worker sends beside its scripts: command and key.

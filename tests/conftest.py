@@ -16,11 +16,15 @@ from tests.helpers import delete_queue, dump_queue
 from tests.servers import Server, redis_binary, running_server, valkey_binary
 
 #: Keys a queue keeps for good, bounded in size; what is left of a queue after its jobs are gone.
-_LASTING = re.compile(r"\{[^}]+\}:(meta|stats|classes|wake|averages|slacks)|queues|workers")
+_LASTING = re.compile(
+    r"\{[^}]+\}:(meta|stats|classes|wake(:.+)?|averages|slacks|limits|weights|shares|schedules|timers)"
+    r"|queues|workers"
+)
 #: Every key taskq writes.
 _KNOWN = re.compile(
-    r"\{[^}]+\}:(job:.+|ready(:.+)?|scheduled|retry|running:.+|dead|done|alive:.+|cancels:.+|holders|suspects"
-    r"|vitals|averages|slacks|wake|meta|classes|stats(:\d+)?|quarantine(:.+)?)|queues|workers|worker:.+"
+    r"\{[^}]+\}:(job:.+|(ready|turned)(:.+)?|scheduled|retry|running:.+|dead|done|alive:.+|cancels:.+|holders"
+    r"|suspects|vitals|averages|slacks|wake(:.+)?|meta|classes|stats(:\d+)?|quarantine(:.+)?|blocked|parked:.+"
+    r"|limits|holding:.+|rate:.+|timers|unique:.+|shares|weights|schedules)|queues|workers|worker:.+"
 )
 _SERVER_FIXTURES = ("server", "valkey", "redis_server")
 

@@ -38,6 +38,7 @@ _CODES: tuple[tuple[type[TaskqError], int], ...] = (
     (errors.ServerUnsupported, BAD_CONFIG),
     (errors.ScriptBug, INTERNAL),
     (errors.JobNotFound, NOT_FOUND),
+    (errors.ScheduleNotFound, NOT_FOUND),
     (errors.JobConflict, REFUSED),
     (errors.QueueFull, REFUSED),
     (errors.WrongState, REFUSED),

@@ -31,6 +31,7 @@ from taskq.commands.health import (
     roster,
     trim_roster,
 )
+from taskq.commands.limits import LIMITS_A_CALL, Limited, limit, pause_name, pause_words
 from taskq.commands.look import (
     Ahead,
     Band,
@@ -63,6 +64,16 @@ from taskq.commands.produce import (
     parse_announcement,
     watch,
 )
+from taskq.commands.schedule import (
+    Stored,
+    definition_of,
+    definitions,
+    due_schedules,
+    next_ticks,
+    schedule,
+    schedule_names,
+    server_time,
+)
 from taskq.commands.work import (
     Ack,
     ClaimedJob,
@@ -80,6 +91,7 @@ from taskq.commands.work import (
 
 __all__ = [
     "BATCH",
+    "LIMITS_A_CALL",
     "MEASURES",
     "REPAIRS",
     "Ack",
@@ -97,6 +109,7 @@ __all__ = [
     "Held",
     "Holder",
     "LimitSeen",
+    "Limited",
     "Measure",
     "Mend",
     "NewJob",
@@ -106,6 +119,7 @@ __all__ = [
     "Reaped",
     "Seen",
     "SignalsSeen",
+    "Stored",
     "Waiting",
     "Word",
     "ack",
@@ -116,6 +130,9 @@ __all__ = [
     "claim",
     "configure",
     "conflict",
+    "definition_of",
+    "definitions",
+    "due_schedules",
     "enqueue",
     "explain",
     "fail",
@@ -125,10 +142,14 @@ __all__ = [
     "held",
     "kind",
     "leave_roster",
+    "limit",
     "members",
+    "next_ticks",
     "not_found",
     "parse_announcement",
     "pause",
+    "pause_name",
+    "pause_words",
     "plain",
     "progress",
     "promote",
@@ -141,6 +162,9 @@ __all__ = [
     "revive",
     "roster",
     "scan",
+    "schedule",
+    "schedule_names",
+    "server_time",
     "signals",
     "stats",
     "text",

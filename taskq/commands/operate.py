@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from taskq.commands.call import BATCH, Call, map_of, text, whole
+from taskq.commands.call import BATCH, Call, Word, map_of, text, whole
 from taskq.commands.look import Holder
+from taskq.errors import StoreUnavailable
 from taskq.keys import QueueKeys
 
 
@@ -69,15 +70,31 @@ def pause(keys: QueueKeys) -> Call[int]:
 
 def resume(keys: QueueKeys) -> Call[bool]:
     """Allow claims again; True when the queue was paused."""
-    return Call("resume", (keys.meta, keys.ready, keys.wake), (), lambda reply: bool(reply[1]))
+    return Call(
+        "resume",
+        (keys.meta, keys.ready, keys.wake, keys.classes),
+        (),
+        lambda reply: bool(reply[1]),
+    )
 
 
 def configure(keys: QueueKeys, settings: dict[str, str]) -> Call[int]:
-    """Set `policy horizon_ms patience_ms max_jobs` of a queue ('' restores the default); how many
-    changed.
+    """Set `policy horizon_ms patience_ms max_jobs on_full` of a queue ('' restores the default), or
+    `weight:<group>`; how many changed. A new policy ranks waiting jobs anew, bit by bit; until then
+    another raises StoreUnavailable.
     """
-    args = [word for pair in settings.items() for word in pair]
-    return Call("configure", (keys.meta,), args, lambda reply: int(reply[1]))
+    args: list[Word] = [keys.prefix]
+    args += [word for pair in settings.items() for word in pair]
+
+    def parse(reply: list[Any]) -> int:
+        if reply[0] == b"TURNING":
+            raise StoreUnavailable(
+                f"queue {keys.queue!r}: an earlier change of policy is still being carried out for"
+                f" {reply[1]} jobs; workers do that, try again soon"
+            )
+        return int(reply[1])
+
+    return Call("configure", (keys.meta, keys.classes, keys.timers, keys.wake), args, parse)
 
 
 def stats(keys: QueueKeys) -> Call[QueueStats]:

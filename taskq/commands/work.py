@@ -237,7 +237,16 @@ def promote(keys: QueueKeys, limit: int = 100) -> Call[tuple[int, int]]:
     """Move due jobs to ready: (moved, ms until the next is due; 0 now, -1 none)."""
     return Call(
         "promote",
-        (keys.scheduled, keys.retry, keys.ready, keys.meta, keys.wake, keys.stats),
+        (
+            keys.scheduled,
+            keys.retry,
+            keys.ready,
+            keys.meta,
+            keys.wake,
+            keys.stats,
+            keys.timers,
+            keys.classes,
+        ),
         (keys.job_prefix, limit),
         lambda reply: (reply[1], int(reply[2])),
     )

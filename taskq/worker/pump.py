@@ -17,9 +17,10 @@ from functools import partial
 
 from taskq import commands
 from taskq.commands import BATCH, Claims
-from taskq.errors import StoreError, StoreUnavailable
+from taskq.errors import StoreUnavailable
 from taskq.settings import Settings
 from taskq.store import Store
+from taskq.worker.ears import Ears
 from taskq.worker.interrupt import Interrupted
 from taskq.worker.line import Line
 from taskq.worker.parts import Parts, Work, grouped, together
@@ -30,8 +31,6 @@ from taskq.worker.shares import class_slots, depth
 
 log = logging.getLogger("taskq.pump")
 
-#: How long a worker whose processes are all busy lets others answer a wake-up first, s.
-PASS_ON = 0.01
 #: How long a queue is left alone while others keep the worker too busy to listen, s.
 OVERLOOKED = 0.5
 #: A safety look at a queue that nobody woke us for, jittered, s.
@@ -55,13 +54,12 @@ class Pump:
         self._lines = list(lines)
         self._groups = grouped(lines)
         self._partitions = {one.queue for group in self._groups if len(group) > 1 for one in group}
-        self._by_wake = {line.keys.wake: line for line in lines}
         self._slots = slots
         self._beat = beat
         self._runner: Runner | None = None
         self._bell: asyncio.Future[None] | None = None
         self._rung = False
-        self._listening: asyncio.Task[None] | None = None
+        self.ears = Ears(store, settings, lines, free=self._free, heat=self.heat)
         self._failures = 0
         self.asked_at = math.inf
         """Event-loop time of the last claim, or of finding Redis away; inf before the first."""
@@ -79,6 +77,7 @@ class Pump:
     def serve(self, runner: Runner) -> None:
         """Where claimed jobs go."""
         self._runner = runner
+        self.ears.serve(runner)
 
     def ring(self) -> None:
         """There is something to report or to claim. Only from the event loop."""
@@ -112,7 +111,7 @@ class Pump:
     def begin_anew(self) -> None:
         """Give up what is waited for, and look at every queue."""
         self.asked_at = asyncio.get_running_loop().time()
-        self.listen_anew()
+        self.ears.stop()
         self.heat()
 
     async def run(self) -> None:
@@ -132,8 +131,7 @@ class Pump:
                 if not busy and not self._rung:
                     await self._rest()
         finally:
-            if self._listening is not None:
-                self._listening.cancel()
+            self.ears.stop()
 
     # Working
 
@@ -162,7 +160,7 @@ class Pump:
 
     def _look_at_the_quiet(self, now: float) -> None:
         """A worker that never rests hears no wake-ups: it looks at its other queues by itself."""
-        if self._listening is None or self._listening.done():
+        if not self.ears.listening:
             for line in self._lines:
                 if not line.hot and now - line.looked_at > OVERLOOKED:
                     line.hot = True
@@ -336,25 +334,19 @@ class Pump:
             log.warning("%s; trying on", error)
         # What breaks one connection has often broken the other too, and the silent one would sleep
         # on.
-        self.listen_anew()
+        self.ears.stop()
         pause = min(1.0, 0.05 * 2 ** min(self._failures, 10))
         await asyncio.sleep(random.uniform(pause / 2, pause))
 
     # Sleeping
-
-    def listen_anew(self) -> None:
-        """Give up the connection that waits for wake-ups; the next rest opens another."""
-        if self._listening is not None:
-            self._listening.cancel()
-            self._listening = None
 
     async def _rest(self) -> None:
         """Sleep until rung, woken by Redis, or something is due."""
         loop = asyncio.get_running_loop()
         runner = self._runner
         assert runner is not None
-        if self._free() > 0 and (self._listening is None or self._listening.done()):
-            self._listening = loop.create_task(self._listen())
+        if self._free() > 0:
+            self.ears.listen()
         first_due = min(max(line.due_at, line.rests_until) for line in self._lines)
         nap = min(LONGEST_NAP, max(0.0, first_due - loop.time()))
         self._bell = loop.create_future()
@@ -366,31 +358,3 @@ class Pump:
             self._bell = None
             self.idle = False
             timer.cancel()
-
-    async def _listen(self) -> None:
-        """Block on the wake lists, once. Woken while there is no free slot, it passes the news
-        on.
-        """
-        assert self._runner is not None
-        if self._runner.processes.count and not self._runner.processes.free:
-            # A token for a process job was just passed on: let a worker with a free one take it.
-            await asyncio.sleep(PASS_ON)
-        try:
-            woken = await self._store.wait_for_wake(list(self._by_wake), self._settings.block)
-        except StoreError:
-            await asyncio.sleep(random.uniform(0.1, 0.5))
-            woken = None
-        line = self._by_wake.get(woken) if woken else None
-        if line is not None and self._free() <= 0:
-            try:
-                claims = await self._store.run(
-                    commands.claim(
-                        line.keys, line.worker, keep_ms=self._keep_ms, limit=0, slots={"": 0}
-                    )
-                )
-                if claims.next_due_ms >= 0:  # the news may have been a due time
-                    due = asyncio.get_running_loop().time() + claims.next_due_ms / 1000
-                    line.due_at = min(line.due_at, due)
-            except StoreError:
-                log.debug("could not pass a wake token on")
-        self.heat(line.queue if line else None)

@@ -225,8 +225,8 @@ async def test_a_worker_that_is_connected_but_asks_nothing_connects_anew(
 
     async with app, working(app) as worker:
         await eventually(lambda: worker.pump.idle)
-        worker.pump.listen_anew()  # as if whoever waits for wake-ups had died unseen
-        worker.pump._listening = asyncio.get_running_loop().create_future()  # type: ignore[assignment]
+        worker.pump.ears.stop()  # as if whoever waits for wake-ups had died unseen
+        worker.pump.ears._wait = asyncio.get_running_loop().create_future()
         worker.pump.asked_at = asyncio.get_running_loop().time() - 1000
         job = await run.enqueue()
         assert await job.result(timeout=10) == 1

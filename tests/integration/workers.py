@@ -59,7 +59,7 @@ def _up(worker: Worker, run: asyncio.Task[None]) -> bool:
 
 async def idle(worker: Worker) -> None:
     """Wait until the worker sleeps on its wake lists with nothing to do."""
-    await eventually(lambda: worker.pump.idle and worker.pump._listening is not None)
+    await eventually(lambda: worker.pump.idle and worker.pump.ears.listening)
 
 
 def calls(client: redis.Redis) -> dict[str, int]:

@@ -203,6 +203,22 @@ def _configure(engine: Engine) -> Call[Any]:
     return commands.configure(engine.keys, {"policy": "aging", "horizon_ms": ""})
 
 
+def _limit(engine: Engine) -> Call[Any]:
+    limits = {"old": "concurrency=1 on=queue", "t:{x}": "concurrency=1 on=job"}
+    engine.client.hset(engine.keys.limits, mapping=limits)
+    engine.client.hset(engine.keys.meta, mapping={"limited": 1, "struck": " x "})
+    engine.client.zadd(engine.keys.timers, {"limit:old": float("inf"), "limit:t:1": START + 9})
+    engine.client.zadd(engine.keys.timers, {"limit:new": START + 9, "cron:c": START + 99})
+    changes = {"old": "", "t:{x}": "concurrency=2 on=job", "new": "concurrency=1 on=task.x"}
+    return commands.limit(engine.keys, changes, strike="+t")
+
+
+def _limit_last(engine: Engine) -> Call[Any]:
+    engine.client.hset(engine.keys.limits, "old", "concurrency=1 on=queue")
+    engine.client.hset(engine.keys.meta, mapping={"limited": 1, "struck": " x "})
+    return commands.limit(engine.keys, {"old": ""}, strike="-x")
+
+
 def _progress(engine: Engine) -> Call[Any]:
     engine.seed_running("a")
     return commands.progress(engine.keys, "a", "7", WORKER, 0.5, "half")
@@ -286,6 +302,21 @@ def _rights(engine: Engine) -> Call[Any]:
     return rights(engine.keys, engine.scripts, ["enqueue"], "u")
 
 
+def _schedule(engine: Engine) -> Call[Any]:
+    engine.client.hset(engine.keys.schedules, "night", "old")
+    engine.client.zadd(engine.keys.timers, {"cron:night": START + 99, "cron:day": START + 500})
+    engine.client.hset(engine.keys.meta, "timer_ms", START + 99)
+    seen = commands.Stored("old", str(START + 99))
+    return commands.schedule(engine.keys, "night", seen=seen, definition="new", due_ms=START + 50)
+
+
+def _schedule_removed(engine: Engine) -> Call[Any]:
+    _schedule(engine)
+    engine.client.zrem(engine.keys.timers, "cron:day")
+    seen = commands.Stored("old", str(START + 99))
+    return commands.schedule(engine.keys, "night", seen=seen, definition="")
+
+
 CASES = [
     Case(script=script, name=f"{script}{tail}", build=build)
     for script, tail, build in (
@@ -304,6 +335,8 @@ CASES = [
         ("forget", "", _forget),
         ("heartbeat", "", _heartbeat),
         ("held", "", _held),
+        ("limit", "", _limit),
+        ("limit", " the last one", _limit_last),
         ("pause", "", _pause),
         ("progress", "", _progress),
         ("promote", "", _promote),
@@ -316,6 +349,8 @@ CASES = [
         ("revive", "", _revive),
         ("rights", "", _rights),
         ("signals", "", _signals),
+        ("schedule", "", _schedule),
+        ("schedule", " removed", _schedule_removed),
         ("stats", "", _stats),
         ("watch", "", _watch),
     )

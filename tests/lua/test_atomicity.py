@@ -31,6 +31,7 @@ HALF_DONE = {
     "fail": "HSET PEXPIRE PTTL PUBLISH RPUSH UNLINK ZADD ZRANGE",
     "forget": "UNLINK",
     "heartbeat": "HDEL HSET SADD SREM",
+    "limit": "HSET RPUSH ZADD",
     "promote": "HSET RPUSH ZADD",
     "purge": "PUBLISH ZREM",
     "reap": "DEL HDEL PEXPIRE PTTL PUBLISH RPUSH SADD SREM UNLINK ZADD ZREM",
@@ -39,6 +40,8 @@ HALF_DONE = {
     "resume": "RPUSH",
     "retire": "HDEL SREM",
     "revive": "HDEL HSET PERSIST RPUSH ZADD",
+    "schedule": "RPUSH ZADD",
+    "schedule removed": "ZREM",
 }
 
 

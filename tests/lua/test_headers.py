@@ -21,7 +21,7 @@ INCLUDES = sorted((lua_folder() / "include").glob("*.lua"))
 FLAGS = {"no-writes", "allow-oom"}
 #: Scripts that must work on a server without free memory: they end jobs, or keep them alive.
 IN_NEED = {"ack", "fail", "release", "reap", "heartbeat", "cancel", "retire", "promote", "purge"}
-OPTION_WORDS = {"WITHSCORES", "BYSCORE", "LIMIT", "PX", "WRONGTYPE"}
+OPTION_WORDS = {"WITHSCORES", "BYSCORE", "LIMIT", "PX", "REV", "WRONGTYPE"}
 READS = {"EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "LLEN", "PTTL", "SCARD"}
 READS |= {"HRANDFIELD", "ZCOUNT", "ZRANK"}
 READS |= {"INFO", "SISMEMBER", "SRANDMEMBER", "TIME", "TYPE", "ZCARD", "ZRANGE", "ZSCORE"}

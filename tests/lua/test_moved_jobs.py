@@ -20,7 +20,7 @@ from tests.lua.scenarios import CASES, Case
 from tests.topologies import Cluster, cluster
 
 #: Scripts that look at no job.
-UNAWARE = ("pause", "resume", "configure", "heartbeat", "retire", "rights")
+UNAWARE = ("limit", "pause", "resume", "configure", "heartbeat", "retire", "schedule", "rights")
 
 
 def wipe(engine: Engine) -> None:

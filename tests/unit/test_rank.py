@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from taskq.commands import BATCH, NewJob, enqueue
 from taskq.keys import QueueKeys
-from taskq.rank import BAND, HORIZON_MS, PATIENCE_MS, aging_rank, describe, strict_rank
+from taskq.rank import (
+    BAND,
+    HORIZON_MS,
+    PATIENCE_MS,
+    FairBook,
+    Turn,
+    aging_rank,
+    charge_for,
+    describe,
+    fair_rank,
+    strict_rank,
+)
 from taskq.store_sync import SyncStore
 from tests.helpers import delete_queue
 
@@ -57,10 +68,101 @@ def test_in_an_aging_queue_nothing_that_comes_much_later_goes_first(
         (1_700_000_000_123, "strict", "priority 9, due 2023-11-14 22:13:20.123 UTC"),
         (9 * BAND + 1_700_000_000_000, "strict", "priority 0, due 2023-11-14 22:13:20.000 UTC"),
         (1_700_000_000_123.0, "aging", "due 2023-11-14 22:13:20.123 UTC"),
+        (4 * BAND + 12_345.0, "fair", "priority 5, turn 12.345 s"),
     ],
 )
 def test_a_rank_in_words(rank: float, policy: str, words: str) -> None:
     assert describe(rank, policy) == words
+
+
+def starts(book: FairBook, *groups: str) -> list[float]:
+    """Enter one job of 100 ms for each group named; their virtual starts."""
+    return [book.enter(group, 100.0).start for group in groups]
+
+
+def test_groups_take_turns_however_many_jobs_one_has() -> None:
+    assert starts(FairBook(), "a", "a", "a", "b", "b") == [0, 100, 200, 0, 100]
+
+
+def test_a_group_of_twice_the_weight_gets_twice_the_turns() -> None:
+    assert starts(FairBook(weights={"b": 2.0}), "a", "a", "b", "b", "b") == [0, 100, 0, 50, 100]
+
+
+def test_a_group_that_was_away_gets_no_credit_for_it() -> None:
+    book = FairBook()
+    for start in starts(book, *"aaaa"):
+        book.claim(Turn(start, 100.0))
+
+    assert starts(book, "b", "b", "a") == [300, 400, 400]
+
+
+def test_virtual_time_never_steps_back() -> None:
+    book = FairBook()
+    book.claim(Turn(500.0, 100.0))
+    book.claim(Turn(200.0, 100.0))
+
+    assert book.vtime == 500
+
+
+@pytest.mark.parametrize(("measured", "next_start"), [(100.0, 100.0), (350.0, 350.0), (20.0, 20.0)])
+def test_the_measured_time_is_what_is_paid_in_the_end(measured: float, next_start: float) -> None:
+    book = FairBook()
+    turn = book.enter("a", 100.0)
+    book.claim(turn)
+
+    book.end("a", turn, measured)
+
+    assert book.enter("a", 100.0).start == next_start
+
+
+def test_a_correction_is_divided_by_the_weight_too() -> None:
+    book = FairBook(weights={"a": 4.0})
+
+    book.end("a", book.enter("a", 100.0), 300.0)
+
+    assert book.finish["a"] == 75
+
+
+def test_a_priority_goes_first_whatever_its_group_has_had() -> None:
+    assert fair_rank(6, 10.0**9) < fair_rank(5, 0.0) < fair_rank(5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("averages", "charge"),
+    [({}, 100.0), ({"*": 40.0}, 40.0), ({"*": 40.0, "resize": 7.5}, 7.5), ({"other": 3.0}, 100.0)],
+)
+def test_what_a_job_is_charged_before_it_has_run(averages: dict[str, float], charge: float) -> None:
+    assert charge_for(averages, "resize") == charge
+
+
+CHARGES = st.lists(st.tuples(st.sampled_from("abc"), st.floats(1.0, 1000.0)), min_size=1)
+
+
+@given(CHARGES)
+def test_while_two_groups_wait_their_service_differs_by_one_job_of_each_at_most(
+    jobs: list[tuple[str, float]],
+) -> None:
+    """The bound of start-time fair queueing, for one slot and right estimates."""
+    book = FairBook()
+    waiting = sorted(
+        (book.enter(group, charge).start, number, group, charge)
+        for number, (group, charge) in enumerate(jobs)
+    )
+    served, largest = (
+        dict.fromkeys("abc", 0.0),
+        {
+            group: max((charge for name, charge in jobs if name == group), default=0.0)
+            for group in "abc"
+        },
+    )
+    left = [group for _, _, group, _ in waiting]
+    for _, _, group, charge in waiting:
+        served[group] += charge
+        left.remove(group)
+        for other in set(left) - {group}:
+            if group in left:
+                bound = largest[group] + largest[other]
+                assert abs(served[group] - served[other]) <= bound + 1e-6
 
 
 JOBS = st.lists(st.tuples(PRIORITY, DEADLINE), min_size=1, max_size=BATCH)

@@ -1,0 +1,54 @@
+-- end_waiting: waiting jobs end to make room: replaced by a newer one with their key, or the oldest of a full queue. Their records are
+-- kept for an hour. oldest and look_at_ends only read; end_waiting writes.
+-- Needs ask, announce, count, finish, last_until, leave_home, note_tie, plan_wakes, let_go.
+local KEPT_MS = 3600000
+
+-- {id, state, reason, {its state, class, waiters, tied, blocked_by}} of the `wanted` oldest jobs of the lowest bands that are
+-- ready; nil when there are fewer. taken: those that go anyway. served: classes to look in.
+local function oldest(base, served, wanted, taken)
+  local found, gone = {}, {}
+  for _, job in ipairs(taken) do gone[job[1]] = true end
+  if wanted > 200 then return nil end
+  for class in pairs(served) do
+    local key, above = base .. 'ready' .. (class ~= '' and ':' .. class or ''), '+inf'
+    for _ = 1, 10 do
+      local last = redis.call('ZRANGE', key, above, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')
+      if #found == wanted or not last[2] then break end
+      local band = math.floor(tonumber(last[2]) / 1e13) * 1e13
+      for _, id in ipairs(redis.call('ZRANGE', key, string.format('%.0f', band), above, 'BYSCORE', 'LIMIT', 0, wanted + #taken)) do
+        if #found < wanted and not gone[id] then
+          gone[id] = true
+          local job = ask('HMGET', base .. 'job:' .. id, 'state', 'class', 'waiters', 'tied', 'blocked_by') or {}
+          if job[1] == 'ready' then found[#found + 1] = { id, 'expired', 'dropped', job } end
+        end
+      end
+      above = string.format('(%.0f', band)
+    end
+  end
+  if #found < wanted then return nil end
+  return found
+end
+
+local function look_at_ends(base, ends, now)
+  local ties = new_ties()
+  for _, job in ipairs(ends) do
+    if job[4][4] then note_tie(ties, base, job[1], job[4][1], true, now) end
+  end
+  redis.call('ZCARD', base .. 'done')
+  plan_wakes(ties, base)
+  return ties
+end
+
+local function end_waiting(base, ends, ties, stats, now)
+  local counts = {}
+  for _, ended in ipairs(ends) do
+    local id, state, reason, job = ended[1], ended[2], ended[3], ended[4]
+    leave_home(base, id, job[1], job[2], job[5])
+    finish(base .. 'job:' .. id, id, base .. 'done', state, now, KEPT_MS, { 'reason', reason })
+    if job[3] then announce(job[3], id, state, '') end
+    counts[state] = (counts[state] or 0) + 1
+  end
+  last_until(base .. 'done', KEPT_MS)
+  let_go(ties, base, now)
+  for state, jobs in pairs(counts) do count(stats, now, state, jobs) end
+end

@@ -1,0 +1,83 @@
+-- let_go: what a job that has the field `tied` leaves behind: limits it held, or was woken for; its unique key; and what its
+-- group owes by the measured run time. note_tie and plan_wakes only read; let_go writes, once for all jobs of a call.
+-- A place under a limit that comes free wakes the best job parked there: into ready, at its old rank, to be looked at by a claim
+-- like any other.
+-- Needs ask, unpark.
+local function new_ties()
+  return { held = {}, freed = {}, woken = {}, keys = {}, owed = {} }
+end
+
+local function add_words(counts, words)
+  for word in string.gmatch(words, '%S+') do counts[word] = (counts[word] or 0) + 1 end
+end
+
+-- was: the state the job leaves. ends: it ends for good, so its key is free.
+local function note_tie(ties, base, id, was, ends, now)
+  local job = ask('HMGET', base .. 'job:' .. id, 'holds', 'awaits', 'key', 'group', 'charged', 'started_ms') or {}
+  if was == 'running' and job[1] then
+    ties.held[#ties.held + 1] = { id, job[1] }
+    add_words(ties.freed, job[1])
+  elseif was == 'ready' and job[2] then
+    add_words(ties.woken, job[2]) -- it will not take the places it was woken for: others may
+  end
+  if ends and job[3] then
+    local lock = base .. 'unique:' .. job[3]
+    if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = lock end
+  end
+  local charged, began = tonumber(job[5] or ''), tonumber(job[6] or '')
+  if was == 'running' and charged and began and now >= began then
+    local group = job[4] or ''
+    local weight = tonumber(ask('HGET', base .. 'weights', group) or '') or 1
+    if weight > 0 and weight <= 1e6 then
+      ties.owed[group] = (ties.owed[group] or 0) + (now - began - charged) / weight
+    end
+  end
+end
+
+-- Which parked jobs come back: {id, instance, rank, class}. granted: instance -> places this call has given away again.
+local function plan_wakes(ties, base, granted)
+  local wakes, again, budget = {}, {}, 200
+  local counts = {}
+  for instance, places in pairs(ties.freed) do counts[instance] = places end
+  for instance, places in pairs(ties.woken) do counts[instance] = (counts[instance] or 0) + places end
+  for instance, places in pairs(counts) do
+    places = places - (granted and granted[instance] or 0)
+    if places > 0 then
+      local most = math.min(places, budget)
+      local found = most > 0 and ask('ZRANGE', base .. 'parked:' .. instance, 0, most - 1, 'WITHSCORES') or {}
+      for i = 1, #found, 2 do
+        local job = ask('HMGET', base .. 'job:' .. found[i], 'state', 'blocked_by', 'class') or {}
+        local here = job[1] == 'blocked' and job[2] == instance
+        wakes[#wakes + 1] = { found[i], instance, found[i + 1], job[3] or '', here }
+        if not here then again[instance] = true end
+      end
+      budget = budget - #found / 2
+      if most < places then again[instance] = true end
+    end
+  end
+  ties.wakes, ties.again = wakes, again
+  if #wakes > 0 or next(again) then
+    ties.timers = true
+    redis.call('ZCARD', base .. 'timers')
+    redis.call('ZCARD', base .. 'blocked')
+    for _, wake_ in ipairs(wakes) do redis.call('ZCARD', base .. 'ready' .. (wake_[4] ~= '' and ':' .. wake_[4] or '')) end
+  end
+end
+
+local function let_go(ties, base, now)
+  for _, held in ipairs(ties.held) do
+    for instance in string.gmatch(held[2], '%S+') do redis.pcall('SREM', base .. 'holding:' .. instance, held[1]) end
+    redis.pcall('HDEL', base .. 'job:' .. held[1], 'holds')
+  end
+  for _, lock in ipairs(ties.keys) do redis.call('DEL', lock) end
+  for group, owed in pairs(ties.owed) do
+    local known = redis.pcall('ZSCORE', base .. 'shares', group)
+    if type(known) == 'string' then
+      redis.pcall('ZADD', base .. 'shares', tonumber(known) + owed, group)
+    elseif not known and owed > 0 then
+      local vtime = tonumber(redis.pcall('HGET', base .. 'meta', 'vtime') or '') or 0
+      redis.pcall('ZADD', base .. 'shares', vtime + owed, group)
+    end
+  end
+  if ties.timers then unpark(base, ties.wakes, ties.again, now) end
+end

@@ -1,0 +1,54 @@
+-- open_shares: start-time fair queueing for the policy `fair`. Each group has a virtual finish, in ms of work by its weight; a job
+-- starts, virtually, when its group's work before it is done, but not before the queue's virtual time. Nothing is read for
+-- another policy. open_shares and start_of only read; close_shares writes, once a call.
+-- Needs ask.
+local function open_shares(base, policy, vtime)
+  if policy ~= 'fair' then return nil end
+  return { base = base, vtime = tonumber(vtime) or 0, finish = {}, weights = {}, charges = {} }
+end
+
+local function charge_of(shares, task)
+  local charge = shares.charges[task]
+  if not charge then
+    local known = ask('HMGET', shares.base .. 'averages', task, '*') or {}
+    charge = tonumber(known[1] or '') or tonumber(known[2] or '') or 100
+    if charge ~= charge or charge < 0 or charge > 1e9 then charge = 100 end
+    shares.charges[task] = charge
+  end
+  return charge
+end
+
+local function weight_of(shares, group)
+  local weight = shares.weights[group]
+  if not weight then
+    weight = tonumber(ask('HGET', shares.base .. 'weights', group) or '') or 1
+    if weight ~= weight or weight <= 0 or weight > 1e6 then weight = 1 end
+    shares.weights[group] = weight
+  end
+  return weight
+end
+
+-- When a job of this group may start, virtual ms; and what its group is charged for it until its run time is known, ms.
+local function start_of(shares, group, task)
+  group = group or ''
+  local done = shares.finish[group] or tonumber(ask('ZSCORE', shares.base .. 'shares', group) or '') or 0
+  local start = math.max(shares.vtime, done)
+  if start ~= start or start > 9e12 then start = 9e12 end
+  local charge = charge_of(shares, task)
+  shares.finish[group] = start + charge / weight_of(shares, group)
+  return start, charge
+end
+
+-- A group that is behind the virtual time begins there anyway, and need not be remembered: at most twice as many go as come.
+local function close_shares(shares)
+  if not shares then return end
+  local pairs_, groups = {}, 0
+  for group, done in pairs(shares.finish) do
+    pairs_[#pairs_ + 1], pairs_[#pairs_ + 2] = done, group
+    groups = groups + 1
+  end
+  if groups == 0 then return end
+  local old = redis.pcall('ZRANGE', shares.base .. 'shares', '-inf', shares.vtime, 'BYSCORE', 'LIMIT', 0, 2 * groups)
+  if not old.err and #old > 0 then redis.pcall('ZREM', shares.base .. 'shares', unpack(old)) end
+  redis.pcall('ZADD', shares.base .. 'shares', unpack(pairs_))
+end
