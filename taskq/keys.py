@@ -157,7 +157,6 @@ class QueueKeys:
         self.slacks = prefix + "slacks"
         self.wake = prefix + "wake"
         self.limits = prefix + "limits"
-        self.timers = prefix + "timers"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
         self.quarantine = prefix + "quarantine"
