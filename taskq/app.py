@@ -25,6 +25,7 @@ from taskq.keys import check_name, check_place
 from taskq.options import NOTHING, Options, OptionWords, checked_for_call
 from taskq.prepare import Preparing
 from taskq.registry import find_task
+from taskq.schedules import Schedules
 from taskq.settings import Settings
 from taskq.steering import Steering
 from taskq.stores import open_store, open_sync_store
@@ -48,6 +49,8 @@ class TaskQ(Steering, Preparing):
         if url is not None and not is_embedded(url):
             Address.parse(url)
         super().__init__()
+        self.schedules = Schedules(self)
+        """Look at schedules and change them while workers run."""
         self._lock = threading.RLock()
         self._settings: Settings | None = None
         self._address: Address | None = None

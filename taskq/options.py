@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
+from taskq.classes import check_labels
 from taskq.errors import InvalidOption
 from taskq.keys import check_name
 from taskq.limit import Limit, check_limits
@@ -17,6 +18,8 @@ from taskq.template import LONGEST_KEY, check_template
 
 #: The longest time span an option takes, s (about ten years).
 LONGEST = 3650 * 86400.0
+#: Slots a job may take.
+MOST_SLOTS = 10_000
 Word = str | bytes | int | float
 
 
@@ -42,6 +45,8 @@ class OptionWords(TypedDict, total=False):
     unique: Literal["queued", "running"] | float
     on_duplicate: Literal["keep", "replace", "extend"]
     admit: Literal["warn", "reject"]
+    requires: Collection[str]
+    cost: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,8 @@ class Options:
     unique: str | float | None = None
     on_duplicate: str | None = None
     admit: str | None = None
+    requires: tuple[str, ...] | None = None
+    cost: int | None = None
 
     def merged(self, other: Options) -> Options:
         """These options with `other`'s given ones on top. A delay replaces a time, and the other
@@ -214,7 +221,7 @@ def _headers(value: object) -> dict[str, str]:
     return dict(value)
 
 
-_CHECKS: dict[str, Callable[[object], object]] = {
+_CHECKS: dict[str, Callable[[Any], object]] = {
     "queue": lambda value: check_name(value, "queue"),
     "priority": lambda value: whole("priority", value, 0, 9),
     "deadline": _deadline,
@@ -234,6 +241,8 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "unique": _unique,
     "on_duplicate": _one_of("on_duplicate", "keep", "replace", "extend"),
     "admit": _one_of("admit", "warn", "reject"),
+    "requires": lambda value: check_labels("requires", value),
+    "cost": lambda value: whole("cost", value, 1, MOST_SLOTS),
 }
 
 

@@ -9,6 +9,7 @@ import functools
 from abc import abstractmethod
 from typing import Any, cast
 
+from taskq.classes import COMMON, PROCESS, compose
 from taskq.commands import NewJob
 from taskq.errors import InvalidOption
 from taskq.inherit import PARENT, capped
@@ -18,7 +19,7 @@ from taskq.options import Options, Word
 from taskq.partition import partition_of
 from taskq.registry import Registry
 from taskq.settings import Settings
-from taskq.task import PROCESS_CLASS, Signature, Task
+from taskq.task import Signature, Task
 from taskq.template import fill
 from taskq.uniqueness import unique_words
 
@@ -45,9 +46,14 @@ class Preparing(Registry):
         extras = own.extras()
         if own.on_miss is None and options.on_miss == "run":
             extras += ("on_miss", "run")
+        if options.cost is not None and options.cost > 1:
+            extras += ("cost", options.cost)
         if options.headers:
             limit = self.settings.max_payload
             extras += ("headers", self.codec.encode_headers(options.headers, limit=limit))
+        job_class = PROCESS if call.process else COMMON
+        if options.requires:
+            job_class = compose((job_class, *options.requires))
         job_id, queue = options.id or self._ids.new(), options.queue or DEFAULT_QUEUE
         apart = ""
         if self.limits.any or options.ordered:
@@ -64,7 +70,7 @@ class Preparing(Registry):
             5 if options.priority is None else options.priority,
             options.at_word(),
             deadline if parent is None else capped(deadline, parent),
-            PROCESS_CLASS if call.process else "",
+            job_class,
             extras,
             apart,
         )

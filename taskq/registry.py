@@ -7,10 +7,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
 from taskq.codec import Codec
 from taskq.context import Context
+from taskq.cron.declare import Declared, ScheduleDecorator, declare
+from taskq.cron.rules import Rule, cron_rule, every_rule
 from taskq.errors import ConfigError, InvalidOption, UnknownTask
 from taskq.handle import Job
 from taskq.keys import check_name
@@ -35,6 +38,8 @@ class Registry(ABC):
         self.partitions: dict[str, int] = {}
         """How many partitions a queue has; those with one are not in here."""
         self.limits = LimitBook(self.tasks, self.queues)
+        self.declared: dict[tuple[str, str], Declared] = {}
+        """Schedules of this app's code, by queue and name."""
         self.codec = Codec()
         self._lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
 
@@ -91,6 +96,11 @@ class Registry(ABC):
             raise InvalidOption("id belongs to one call: task.options(id=...)")
 
         def register(function: Callable[..., Any]) -> Any:
+            if isinstance(function, Task):
+                raise ConfigError(
+                    f"{function.name} is a task already: put @app.cron and @app.every above"
+                    " @app.task"
+                )
             kind = choose_executor(function, executor)
             task_name = check_name(name or function.__name__, "task name")
             if task_name in self.tasks:
@@ -108,6 +118,76 @@ class Registry(ABC):
             return task
 
         return register if fn is None else register(fn)
+
+    def cron(
+        self,
+        line: str,
+        *,
+        tz: str = "UTC",
+        name: str | None = None,
+        missed: str = "once",
+        overlap: str = "allow",
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **words: Unpack[OptionWords],
+    ) -> ScheduleDecorator:
+        """Run a task by the clock: `@app.cron("0 9 * * mon-fri", tz="Europe/Rome")`, above
+        `@app.task` or on a plain function, which becomes a task. `app.cron(...)(task)` as well.
+
+        `name` of the schedule: the task's when not given. `missed`: of ticks that nobody could
+        enqueue in time, none ("skip"), the newest ("once") or "all" are enqueued later. `overlap`:
+        "skip" enqueues nothing while the last job of the schedule has not ended. `args`, `kwargs`
+        and other options are those of each call. See docs/cron.md.
+        """
+        rule = cron_rule(line, tz)
+        return self._schedule(rule, name, missed, overlap, args, kwargs, words)
+
+    def every(
+        self,
+        span: float | timedelta,
+        *,
+        name: str | None = None,
+        missed: str = "once",
+        overlap: str = "allow",
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **words: Unpack[OptionWords],
+    ) -> ScheduleDecorator:
+        """Run a task every so many seconds: `@app.every(30)` at :00 and :30 of every minute. The
+        rest is as for `cron`.
+        """
+        return self._schedule(every_rule(span), name, missed, overlap, args, kwargs, words)
+
+    def _schedule(self, rule: Rule, name: str | None, *rest: Any) -> ScheduleDecorator:
+        missed, overlap, args, kwargs, words = rest
+
+        def register(function: Any) -> Any:
+            task = function
+            if not isinstance(function, Task):
+                known = self.tasks.get(getattr(function, "__name__", ""))
+                task = known if known and known.fn is function else self.task(function)
+            elif self.tasks.get(function.name) is not function:
+                raise ConfigError(f"task {function.name} belongs to another app")
+            found = declare(
+                rule,
+                task,
+                name=name,
+                missed=missed,
+                overlap=overlap,
+                args=args,
+                kwargs=kwargs,
+                words=words,
+            )
+            where = (found.queue, found.name)
+            if where in self.declared:
+                raise ConfigError(
+                    f"schedule {found.name!r} of queue {found.queue!r} is there already:"
+                    " pass another name="
+                )
+            self.declared[where] = found
+            return task
+
+        return register  # type: ignore[return-value]
 
     def lifespan(self, fn: Callable[[Any], AsyncIterator[T]]) -> Callable[[Any], AsyncIterator[T]]:
         """Register an async generator that sets up what tasks share, and tears it down when the

@@ -58,7 +58,7 @@ def test_a_job_that_is_late_says_when_it_would_start_and_when_it_must() -> None:
 def test_late_refuses_a_call_that_is_all_or_none() -> None:
     job = NewJob("a", "t", b"", deadline="3000")
 
-    with pytest.raises(DeadlineUnreachable, match="58.0 s after its deadline") as caught:
+    with pytest.raises(DeadlineUnreachable, match=r"58\.0 s after its deadline") as caught:
         call(job).parse([b"LATE", b"a", b"61000", b"3000"])
 
     assert caught.value.job_id == "a"
