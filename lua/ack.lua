@@ -103,6 +103,7 @@ count(stats, now, 'completed', #ends)
 if ties then let_go(ties, base, now) end
 
 if picked then
+  if #picked.parks > 0 then due = next_due(scheduled, retry, now, redis.call('HGET', meta, 'timer_ms')) end
   if queue[4] == 'fair' and picked.top then advance(meta, queue[5], picked.top) end
   for _, key in ipairs(picked.behind) do wake_up(wake, 1, string.sub(key, #base + 7)) end
 end

@@ -58,4 +58,5 @@ local jobs = take(picked, ready_keys, job_prefix, base, worker, running, stats, 
 if ties then let_go(ties, base, now) end
 if queue[4] == 'fair' and picked.top then advance(meta, queue[5], picked.top) end
 for _, key in ipairs(picked.behind) do wake_up(wake, 1, string.sub(key, #base + 7)) end
+if #picked.parks > 0 then due = next_due(scheduled, retry, now, redis.call('HGET', meta, 'timer_ms')) end
 return { 'OK', text(now), due, picked.left, unpack(jobs) }
