@@ -36,12 +36,13 @@ local job_prefix, all_or_none, max_jobs = ARGV[1], ARGV[2], tonumber(ARGV[3])
 expect({}, stats, wake)
 local now = math.floor(now_us() / 1000)
 local started, base = text(now), string.sub(job_prefix, 1, -5)
-local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'struck', 'blocked')
+local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'struck', 'blocked', 'turning')
 max_jobs = tonumber(policy[4]) or max_jobs
 
 -- First look: which jobs are new. What a job brings besides is kept in `more`, for the few that bring anything.
 local waiting = redis.call('ZCARD', ready) + redis.call('ZCARD', scheduled) + redis.call('ZCARD', retry)
 waiting = waiting + (tonumber(policy[7]) or 0)
+if policy[8] then waiting = waiting + (ask('ZCARD', base .. 'turned') or 0) end
 local fresh, odd, seen, served, position, twin = {}, {}, {}, { [''] = true }, 4, nil
 local more, claims, ticks, planned
 while position <= #ARGV do
