@@ -15,6 +15,7 @@ from typing import Any, TypeVar, Unpack, cast
 
 from taskq import embedded
 from taskq.address import Address, is_embedded, resolve
+from taskq.classes import COMMON, PROCESS, compose
 from taskq.client import Client, Limits
 from taskq.client_sync import SyncClient
 from taskq.commands import Confirm, NewJob
@@ -27,7 +28,7 @@ from taskq.registry import Registry, find_task
 from taskq.schedules import Schedules
 from taskq.settings import Settings
 from taskq.stores import open_store, open_sync_store
-from taskq.task import PROCESS_CLASS, Signature, Task
+from taskq.task import Signature, Task
 from taskq.url import Tls
 
 R = TypeVar("R")
@@ -172,9 +173,14 @@ class TaskQ(Registry):
         extras = own.extras()
         if own.on_miss is None and options.on_miss == "run":
             extras += ("on_miss", "run")
+        if options.cost is not None and options.cost > 1:
+            extras += ("cost", options.cost)
         if options.headers:
             limit = self.settings.max_payload
             extras += ("headers", self.codec.encode_headers(options.headers, limit=limit))
+        job_class = PROCESS if call.process else COMMON
+        if options.requires:
+            job_class = compose((job_class, *options.requires))
         job_id, queue = options.id or self._ids.new(), options.queue or "default"
         if self.partitions:
             queue = self._place(queue, job_id)
@@ -185,7 +191,7 @@ class TaskQ(Registry):
             5 if options.priority is None else options.priority,
             options.at_word(),
             options.deadline_word(),
-            PROCESS_CLASS if call.process else "",
+            job_class,
             extras,
         )
 

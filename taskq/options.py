@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
+from taskq.classes import check_labels
 from taskq.errors import InvalidOption
 from taskq.keys import check_name
 from taskq.retry import BackoffRule, backoff_to_text, check_backoff, error_names
 
 #: The longest time span an option takes, s (about ten years).
 LONGEST = 3650 * 86400.0
+#: Slots a job may take.
+MOST_SLOTS = 10_000
 Word = str | bytes | int | float
 
 
@@ -34,6 +37,8 @@ class OptionWords(TypedDict, total=False):
     result_ttl: float
     id: str
     headers: Mapping[str, str]
+    requires: Collection[str]
+    cost: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,8 @@ class Options:
     result_ttl: float | None = None
     id: str | None = None
     headers: Mapping[str, str] | None = None
+    requires: tuple[str, ...] | None = None
+    cost: int | None = None
 
     def merged(self, other: Options) -> Options:
         """These options with `other`'s given ones on top. A delay replaces a time, and the other
@@ -176,7 +183,7 @@ def _headers(value: object) -> dict[str, str]:
     return dict(value)
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[Any], object]] = {
     "queue": lambda value: check_name(value, "queue"),
     "priority": lambda value: whole("priority", value, 0, 9),
     "deadline": _deadline,
@@ -190,6 +197,8 @@ _CHECKS = {
     "result_ttl": lambda value: seconds("result_ttl", value),
     "id": lambda value: check_name(value, "job id"),
     "headers": _headers,
+    "requires": lambda value: check_labels("requires", value),
+    "cost": lambda value: whole("cost", value, 1, MOST_SLOTS),
 }
 
 

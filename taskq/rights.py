@@ -33,6 +33,7 @@ PLAIN = {"BLPOP": "wake", "SRANDMEMBER": "classes"}
 _HASH = {"HDEL": "f", "HEXISTS": "f", "HGET": "f", "HGETALL": "", "HINCRBY": "f 1", "HLEN": ""}
 _HASH |= {"HRANDFIELD": "", "HMGET": "f", "HSET": "f v"}
 _ZSET = {"ZADD": "1 m", "ZCARD": "", "ZRANGE": "0 1", "ZREM": "m", "ZSCORE": "m"}
+_ZSET |= {"ZCOUNT": "0 1", "ZRANK": "m"}
 _SET = {"SADD": "m", "SCARD": "", "SISMEMBER": "m", "SRANDMEMBER": "", "SREM": "m"}
 _OF_TYPE = {
     "hash": _HASH,
@@ -57,7 +58,8 @@ _KEYLESS = frozenset({"TIME"})
 #: What scripts try and can do without: nobody is refused for it.
 OPTIONAL = frozenset({"INFO"})
 READS = frozenset(
-    {"GET", "HGET", "HGETALL", "HMGET", "HRANDFIELD", "SRANDMEMBER", "ZRANGE", "ZSCORE"}
+    {"GET", "HGET", "HGETALL", "HMGET", "HRANDFIELD", "SRANDMEMBER", "ZCOUNT", "ZRANGE", "ZRANK"}
+    | {"ZSCORE"}
 )
 WRITES = frozenset(
     {"DEL", "HDEL", "HINCRBY", "HSET", "PERSIST", "PEXPIRE", "RENAME", "RPUSH", "SADD", "SET"}

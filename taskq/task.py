@@ -19,10 +19,6 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 EXECUTORS = ("async", "thread", "process")
-#: Class of the jobs that need a process; only workers with process slots read its ready set.
-PROCESS_CLASS = "process"
-#: Class of the jobs whose next lost worker makes them dead; a worker runs one of them at a time.
-FRAGILE_CLASS = "fragile"
 
 
 class Sender(Protocol):

@@ -30,12 +30,12 @@ local function oldest(base, served, wanted, taken)
 end
 
 local function look_at_ends(base, ends, now)
-  local ties = new_ties()
+  local ties = nil
   for _, job in ipairs(ends) do
-    if job[4][4] then note_tie(ties, base, job[1], job[4][1], true, now) end
+    if job[4][4] then ties = note_tie(ties, base, job[1], job[4][1], true, now) end
   end
   redis.call('ZCARD', base .. 'done')
-  plan_wakes(ties, base)
+  if ties then plan_wakes(ties, base) end
   return ties
 end
 
@@ -49,6 +49,6 @@ local function end_waiting(base, ends, ties, stats, now)
     counts[state] = (counts[state] or 0) + 1
   end
   last_until(base .. 'done', KEPT_MS)
-  let_go(ties, base, now)
+  if ties then let_go(ties, base, now) end
   for state, jobs in pairs(counts) do count(stats, now, state, jobs) end
 end

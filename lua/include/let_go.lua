@@ -11,8 +11,9 @@ local function add_words(counts, words)
   for word in string.gmatch(words, '%S+') do counts[word] = (counts[word] or 0) + 1 end
 end
 
--- was: the state the job leaves. ends: it ends for good, so its key is free.
+-- was: the state the job leaves. ends: it ends for good, so its key is free. Returns the ties, made at the first.
 local function note_tie(ties, base, id, was, ends, now)
+  ties = ties or new_ties()
   local job = ask('HMGET', base .. 'job:' .. id, 'holds', 'awaits', 'key', 'group', 'charged', 'started_ms') or {}
   if was == 'running' and job[1] then
     ties.held[#ties.held + 1] = { id, job[1] }
@@ -32,6 +33,7 @@ local function note_tie(ties, base, id, was, ends, now)
       ties.owed[group] = (ties.owed[group] or 0) + (now - began - charged) / weight
     end
   end
+  return ties
 end
 
 -- Which parked jobs come back: {id, instance, rank, class}. granted: instance -> places this call has given away again.

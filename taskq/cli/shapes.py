@@ -101,8 +101,11 @@ def worker(view: WorkerView) -> Shape:
         "pid": view.pid,
         "queues": list(view.queues),
         "tasks": sorted(view.tasks),
+        "provides": sorted(view.provides),
         "running": view.running,
         "concurrency": view.concurrency,
+        "slots": view.slots,
+        "taken": view.taken,
         "process_slots": view.process_slots,
         "done": view.done,
         "failed": view.failed,
@@ -118,11 +121,14 @@ def worker(view: WorkerView) -> Shape:
 
 
 def unserved(found: Unserved, advice: str) -> Shape:
-    """Ready jobs nobody alive can run; `class` is null for the queue as a whole."""
+    """Ready jobs nobody alive can run; `class` is null for the queue as a whole, `missing` has the
+    parts of the class that no living worker of the queue has.
+    """
     return {
         "queue": found.queue,
         "class": found.job_class or None,
         "jobs": found.jobs,
+        "missing": list(found.missing),
         "advice": advice,
     }
 

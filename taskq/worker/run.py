@@ -7,9 +7,10 @@ import math
 import time
 from typing import Any
 
+from taskq.classes import FRAGILE, parts
 from taskq.commands import ClaimedJob
 from taskq.context import Context
-from taskq.task import FRAGILE_CLASS, Task
+from taskq.task import Task
 from taskq.worker.line import Line
 
 
@@ -20,6 +21,7 @@ class Run:
         "began",
         "bound",
         "context",
+        "cost",
         "ends_at",
         "fragile",
         "handle",
@@ -41,7 +43,10 @@ class Run:
         self.context: Context | None = None
         self.handle: asyncio.Future[Any] | None = None
         self.slot: Any = None
-        self.fragile = job.text(b"class") == FRAGILE_CLASS
+        job_class = job.text(b"class")
+        self.fragile = job_class is not None and FRAGILE in parts(job_class)
+        # None of the scripts grants more than the worker has: one alone takes what there is.
+        self.cost = max(1, job.number(b"cost") or 1) if b"cost" in job.fields else 1
         self.began = time.monotonic()
         self.timeout = 0.0
         self.slack: float | None = None

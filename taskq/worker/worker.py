@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from taskq import commands
 from taskq.app import TaskQ
+from taskq.classes import PROCESS
 from taskq.context import Context
 from taskq.errors import ConfigError, LeaseLost, StoreError, StoreUnavailable
 from taskq.keys import QueueKeys, SharedKeys, check_name
@@ -17,7 +18,6 @@ from taskq.partition import shown_places
 from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
-from taskq.task import PROCESS_CLASS
 from taskq.worker.clockwork import Clockwork
 from taskq.worker.drain import drain
 from taskq.worker.heart import Heart
@@ -96,13 +96,14 @@ class Worker:
         self.pump.serve(self.runner)
         if process_slots:
             for classes in self.pump.classes.values():
-                classes.add(PROCESS_CLASS)
+                classes.add(PROCESS)
         identity = Identity(
             self.id,
             queues=names,
             concurrency=self.settings.concurrency,
             processes=process_slots,
             tasks=sorted(app.tasks),
+            provides=self.settings.provides,
         )
         self.heart = self._heart(identity)
         self.watchman = Watchman(
@@ -168,7 +169,13 @@ class Worker:
     def _load(self) -> Load:
         runner, watchman = self.runner, self.watchman
         return Load(
-            len(runner.running), runner.done, runner.failed, watchman.loop_lag, watchman.blocks
+            running=len(runner.running),
+            slots=self.settings.concurrency,
+            taken=runner.taken,
+            done=runner.done,
+            failed=runner.failed,
+            loop_lag=watchman.loop_lag,
+            blocks=watchman.blocks,
         )
 
     def _on_loop(self, callback: Callable[..., object], *args: object) -> None:

@@ -33,6 +33,11 @@ BAD: dict[str, list[object]] = {
     "backoff": ["fast", -1, [], {1}],
     "retry_on": ["ValueError", 5, [ValueError, "x"]],
     "result_ttl": [-1, math.nan, "1h"],
+    "requires": [
+        *(5, {"gpu": 1}, ["a b"], ["a:b"], [""], ["process"], "fragile", {"a+b"}, ["task.x"]),
+        *(["x" * 33], ["a="], [b"gpu"], [f"label-{number}" for number in range(20)]),
+    ],
+    "cost": [0, -1, 10_001, 1.5, True, "2"],
     "headers": ["x", {"a b": "c"}, {"a": 1}, {1: "a"}, {"": "a"}],
 }
 
@@ -64,6 +69,8 @@ GOOD: dict[str, list[Any]] = {
     "backoff": [3, (1, 2), Backoff(base=2)],
     "result_ttl": [0, 1.5],
     "headers": [{}, {"trace": "x"}],
+    "requires": [(), ("gpu",), ("gpu", "region=eu-1.b"), ("x" * 32 + "=" + "y" * 32,)],
+    "cost": [1, 10_000],
 }
 
 
@@ -93,6 +100,16 @@ def test_an_unknown_option_is_named_with_the_known_ones() -> None:
 def test_delay_and_at_exclude_each_other() -> None:
     with pytest.raises(InvalidOption, match="delay and at were both given"):
         checked({"delay": 1, "at": NOW})
+
+
+def test_required_labels_come_as_any_collection_or_as_one_label() -> None:
+    assert checked({"requires": {"region=eu", "gpu"}}).requires == ("gpu", "region=eu")
+    assert checked({"requires": ["gpu", "gpu"]}).requires == ("gpu",)
+    assert checked({"requires": "gpu"}).requires == ("gpu",)
+
+
+def test_a_call_can_require_nothing_of_what_its_task_requires() -> None:
+    assert checked({"requires": "gpu"}).merged(checked({"requires": ()})).requires == ()
 
 
 def test_none_is_not_given() -> None:
