@@ -1,4 +1,4 @@
--- enqueue: nothing -> ready | scheduled; create up to 200 jobs.
+-- enqueue: nothing -> ready | scheduled, then scheduled | ready | blocked | retry -> cancelled, then ready -> expired, then blocked -> ready; create up to 200 jobs.
 -- Why: a producer whose reply was lost sends the same ids again. A known id with the same task and payload is the same
 --   job (DUP, counts nothing); with another payload it is a mistake (CONFLICT). Everything is looked at before the first
 --   write, so a refused call leaves no trace. Full queues and servers out of memory refuse here and nowhere else. A unique
@@ -19,7 +19,7 @@
 --   Names that begin with @ are obeyed and not stored: @unique = 'queued | running | <ms>' and 'keep | replace | extend';
 --   @admit = 'warn | reject'; @tick = '<schedule> <due ms> <next ms | inf>'.
 -- Returns
--- {"OK", now_ms, created, id, word, ...}    words: DUP, CONFLICT, TICKED, "KEPT <id>", "LATE <start ms>": not created;
+-- {"OK", now_ms, created, id, word, ...}    words: "DUP", "CONFLICT", "TICKED", "KEPT <id>", "LATE <start ms>": not created;
 --   "START <ms>": created, and predicted to start then
 -- {"CONFLICT", id} | {"LATE", id, start_ms, deadline_ms}   all_or_none: nothing was written
 -- {"FULL", waiting, max_jobs, on_full}      nothing was written
@@ -182,7 +182,7 @@ for class in pairs(served) do
   if class ~= '' and redis.call('SADD', classes, class) == 1 then wake_up(wake, 4) end
 end
 for class, ranks in pairs(by_class) do
-  redis.call('ZADD', ready_of(class), unpack(ranks))
+  redis.call('ZADD', class ~= '' and ready .. ':' .. class or ready, unpack(ranks))
   wake_up(wake, #ranks / 2, class)
 end
 if first then add_due(scheduled, wake, due, first) end

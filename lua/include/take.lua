@@ -1,6 +1,6 @@
 -- take: grant up to `limit` leases, best rank first over the worker's ready sets (one, or one per capability class).
 -- In two steps, so that a script reads and checks all before its first write: pick() looks, take() writes.
--- Needs ask, count, finish, announce, last_until, open_limits, limits_on, blocker_of, grant, note_tie, park.
+-- Needs count, finish, announce, last_until, open_limits, limits_on, blocker_of, grant, note_tie, park.
 
 -- A job that costs more than is free is passed by those behind it, but not for ever, us.
 local OVERTAKEN = 5e6
