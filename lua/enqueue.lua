@@ -1,4 +1,4 @@
--- enqueue: nothing -> ready | scheduled; create up to 200 jobs.
+-- enqueue: nothing -> ready | scheduled, then scheduled | ready | blocked | retry -> cancelled, then ready -> expired, then blocked -> ready; create up to 200 jobs.
 -- Why: a producer whose reply was lost sends the same ids again. A known id with the same task and payload is the same
 --   job (DUP, counts nothing); with another payload it is a mistake (CONFLICT). Everything is looked at before the first
 --   write, so a refused call leaves no trace. Full queues and servers out of memory refuse here and nowhere else. A unique
