@@ -1,4 +1,4 @@
--- claim: ready -> running | expired | blocked; grant leases to one worker.
+-- claim: ready -> running | expired | blocked, then blocked -> ready; grant leases to one worker.
 -- Why: a job must have one owner. Leaving the ready set, entering the worker's running set and getting a fresh fencing
 --   token are one step, so no crash can fall between them. A token is greater than every earlier token of its job, even
 --   when the clock steps back, and not given twice, even when a failover forgot a claim. A worker whose heartbeat has
@@ -58,4 +58,5 @@ local jobs = take(picked, ready_keys, job_prefix, base, worker, running, stats, 
 if ties then let_go(ties, base, now) end
 if queue[4] == 'fair' and picked.top then advance(meta, queue[5], picked.top) end
 for _, key in ipairs(picked.behind) do wake_up(wake, 1, string.sub(key, #base + 7)) end
+if #picked.parks > 0 then due = next_due(scheduled, retry, now, redis.call('HGET', meta, 'timer_ms')) end
 return { 'OK', text(now), due, picked.left, unpack(jobs) }

@@ -48,8 +48,8 @@ class Clockwork:
     # When the worker starts
 
     async def announce(self, line: Line) -> None:
-        """Write the schedules that the app's code says for a queue. Those that have not changed keep
-        their next tick, those that are paused stay paused.
+        """Write the schedules that the app's code says for a queue. Those that have not changed
+        keep their next tick, those that are paused stay paused.
         """
         wanted = [one for one in self._app.declared.values() if one.queue == line.queue]
         if not self._app.declared:
@@ -96,8 +96,8 @@ class Clockwork:
     # When something is due
 
     async def turn(self, line: Line) -> float:
-        """Something is due in a queue that is no job: fire the ticks among it. How long to leave the
-        queue's timers alone now, s.
+        """Something is due in a queue that is no job: fire the ticks among it. How long to leave
+        the queue's timers alone now, s.
         """
         now = asyncio.get_running_loop().time()
         at = self._turns.get(line.queue, -1.0)
