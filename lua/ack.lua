@@ -1,4 +1,4 @@
--- ack: running -> completed, then ready -> running | expired | blocked; report finished jobs and fill their slots in one call.
+-- ack: running -> completed, then blocked -> ready, then ready -> running | expired | blocked; report finished jobs and fill their slots in one call.
 -- Why: only the worker that holds the current token may end a job; a late ack, after the job went to another worker, writes
 --   nothing and is told STALE. The same ack sent twice counts once. Claiming in the same call halves the round trips. What
 --   an ended job held of limits is free for the claim, or wakes whom they block, in the same step: none can leak.

@@ -1,4 +1,4 @@
--- cancel: scheduled | ready | blocked | retry | running -> cancelled; at once, or once the job's worker has stopped it.
+-- cancel: scheduled | ready | blocked | retry | running -> cancelled, then blocked -> ready; at once, or once the job's worker has stopped it.
 -- Why: only the owner may end a running job, so others leave a note (field cancel) that the owner hears with its next
 --   heartbeat. The note also stops retry, release and reap from bringing the job back. With the token the owner confirms.
 -- KEYS

@@ -1,4 +1,4 @@
--- claim: ready -> running | expired | blocked; grant leases to one worker.
+-- claim: ready -> running | expired | blocked, then blocked -> ready; grant leases to one worker.
 -- Why: a job must have one owner. Leaving the ready set, entering the worker's running set and getting a fresh fencing
 --   token are one step, so no crash can fall between them. A token is greater than every earlier token of its job, even
 --   when the clock steps back, and not given twice, even when a failover forgot a claim. A worker whose heartbeat has

@@ -1,4 +1,4 @@
--- enqueue: nothing -> ready | scheduled; create up to 200 jobs.
+-- enqueue: nothing -> ready | scheduled, then scheduled | ready | blocked | retry -> cancelled, then ready -> expired, then blocked -> ready; create up to 200 jobs.
 -- Why: a producer whose reply was lost sends the same ids again. A known id with the same task and payload is the same
 --   job (DUP, counts nothing); with another payload it is a mistake (CONFLICT). Everything is looked at before the first
 --   write, so a refused call leaves no trace. Full queues and servers out of memory refuse here and nowhere else. A unique
@@ -36,13 +36,13 @@ local job_prefix, all_or_none, max_jobs = ARGV[1], ARGV[2], tonumber(ARGV[3])
 expect({}, stats, wake)
 local now = math.floor(now_us() / 1000)
 local started, base = text(now), string.sub(job_prefix, 1, -5)
-local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'on_full', 'vtime',
-  'struck', 'slots', 'blocked', 'turned')
+local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'struck', 'blocked', 'turning')
 max_jobs = tonumber(policy[4]) or max_jobs
 
 -- First look: which jobs are new. What a job brings besides is kept in `more`, for the few that bring anything.
 local waiting = redis.call('ZCARD', ready) + redis.call('ZCARD', scheduled) + redis.call('ZCARD', retry)
-waiting = waiting + (tonumber(policy[10]) or 0)
+waiting = waiting + (tonumber(policy[7]) or 0)
+if policy[8] then waiting = waiting + (ask('ZCARD', base .. 'turned') or 0) end
 local fresh, odd, seen, served, position, twin = {}, {}, {}, { [''] = true }, 4, nil
 local more, claims, ticks, planned
 while position <= #ARGV do
@@ -73,7 +73,7 @@ while position <= #ARGV do
       word = 'CONFLICT'
     end
   elseif not word then
-    if policy[8] and string.find(policy[8], ' ' .. task .. ' ', 1, true) then return { 'STRUCK', task } end
+    if policy[6] and string.find(policy[6], ' ' .. task .. ' ', 1, true) then return { 'STRUCK', task } end
     if parts then
       more = more or {}
       more[start] = parts
@@ -98,9 +98,9 @@ while position <= #ARGV do
 end
 
 -- Second, where somebody asks for it: the ranks of fair shares, and when jobs may start.
-local shares = policy[1] == 'fair' and open_shares(base, policy[7])
+local shares = policy[1] == 'fair' and open_shares(base, redis.call('HGET', meta, 'vtime'))
 if shares or more then
-  local kept, slots = {}, tonumber(policy[9] or '')
+  local kept, slots = {}, tonumber(redis.call('HGET', meta, 'slots') or '')
   planned = {}
   for _, start in ipairs(fresh) do
     local id, parts, class = ARGV[start], more and more[start] or {}, ARGV[start + 6]
@@ -136,8 +136,9 @@ end
 local ends = claims and claims.replaced or {}
 local over = waiting - #ends + #fresh - max_jobs
 if over > 0 then
-  local dropped = policy[6] == 'drop_oldest' and oldest(base, served, over, ends)
-  if not dropped then return { 'FULL', waiting, max_jobs, policy[6] or 'reject' } end
+  local on_full = redis.call('HGET', meta, 'on_full') or 'reject'
+  local dropped = on_full == 'drop_oldest' and oldest(base, served, over, ends)
+  if not dropped then return { 'FULL', waiting, max_jobs, on_full } end
   for _, job in ipairs(dropped) do ends[#ends + 1] = job end
 end
 if policy[5] then

@@ -1,4 +1,4 @@
--- fail: running -> retry | dead | cancelled; report jobs that ended in their own error.
+-- fail: running -> retry | dead | cancelled, then blocked -> ready; report jobs that ended in their own error.
 -- Why: the worker knows the task's retry policy and decides; the script makes the decision count only for the current
 --   token, once. A job whose cancellation was asked for meanwhile is cancelled instead of tried again.
 -- KEYS

@@ -95,7 +95,10 @@ if timed then
   if turning ~= nil then
     turn(base, turns, lost)
     for _, move in ipairs(turns) do woken[move[2]] = (woken[move[2]] or 0) + 1 end
-    if not turning then redis.call('ZREM', timers, 'turn') end
+    if not turning then
+      redis.call('ZREM', timers, 'turn')
+      redis.call('HDEL', meta, 'turning')
+    end
   end
   if #wakes > 0 then unpark(base, wakes, {}, now) end
   note_timer(timers, meta)

@@ -1,4 +1,4 @@
--- purge: ready | blocked | scheduled | retry | dead | completed | expired | cancelled -> nothing; empty one index of a queue.
+-- purge: ready | blocked | scheduled | retry | dead | completed | expired | cancelled -> nothing, then blocked -> ready; empty one index of a queue.
 -- Why: the index is the proof of the state, so what is in it can go without looking further. Bounded: call until 0 are left.
 -- KEYS
 -- 1 index  taskq:{q}:ready[:<class>] | :turned[:<class>] | :blocked | :scheduled | :retry | :dead | :done  zset  the index to empty

@@ -1,4 +1,4 @@
--- release: running -> ready | cancelled; give jobs back unrun, at their old rank, without any penalty.
+-- release: running -> ready | cancelled, then blocked -> ready; give jobs back unrun, at their old rank, without any penalty.
 -- Why: a worker that shuts down, or does not know the task, must neither lose the job nor charge it. With a class the job
 --   waits in that class's ready set, which only workers that serve the class read: it cannot come back to the giver.
 -- KEYS

@@ -23,7 +23,7 @@ local function note_tie(ties, base, id, was, ends, now)
   end
   if ends and job[3] then
     local lock = base .. 'unique:' .. job[3]
-    if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = lock end
+    if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = job[3] end
   end
   local charged, began = tonumber(job[5] or ''), tonumber(job[6] or '')
   if was == 'running' and charged and began and now >= began then
@@ -71,7 +71,7 @@ local function let_go(ties, base, now)
     for instance in string.gmatch(held[2], '%S+') do redis.pcall('SREM', base .. 'holding:' .. instance, held[1]) end
     redis.pcall('HDEL', base .. 'job:' .. held[1], 'holds')
   end
-  for _, lock in ipairs(ties.keys) do redis.call('DEL', lock) end
+  for _, key in ipairs(ties.keys) do redis.call('DEL', base .. 'unique:' .. key) end
   for group, owed in pairs(ties.owed) do
     local known = redis.pcall('ZSCORE', base .. 'shares', group)
     if type(known) == 'string' then
