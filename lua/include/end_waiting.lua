@@ -33,7 +33,7 @@ end
 local function look_at_ends(base, ends, now)
   local ties = nil
   for _, job in ipairs(ends) do
-    if job[4][4] then ties = note_tie(ties, base, job[1], job[4][1], true, now) end
+    if job[4][4] then ties = note_tie(ties, base, job[1], job[4][1], true, now, job[4][4]) end
   end
   redis.call('ZCARD', base .. 'done')
   if ties then plan_wakes(ties, base) end
