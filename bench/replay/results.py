@@ -62,9 +62,7 @@ class Results:
 
     def names(self, scenario: str, part: str) -> list[str]:
         """`trace` or `row` names of a scenario, in order of appearance."""
-        return list(
-            dict.fromkeys(getattr(f, part) for f in self.found if f.scenario == scenario)
-        )
+        return list(dict.fromkeys(getattr(f, part) for f in self.found if f.scenario == scenario))
 
     def dump(self) -> str:
         """JSON; one line for each row."""

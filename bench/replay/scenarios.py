@@ -81,9 +81,7 @@ class Scenario:
 
 
 def _loads(seed: int, *, duration: float, mix: traces.Mix = traces.MIXED) -> list[Trace]:
-    return [
-        traces.mixed(load, seed=seed, duration=duration, mix=mix) for load in (0.7, 0.9, 1.1)
-    ]
+    return [traces.mixed(load, seed=seed, duration=duration, mix=mix) for load in (0.7, 0.9, 1.1)]
 
 
 def _patience(seed: int, *, duration: float) -> list[Trace]:
@@ -107,6 +105,7 @@ def all_scenarios(*, quick: bool = False) -> list[Scenario]:
     loads = partial(_loads, duration=200.0)
     short = partial(_loads, duration=120.0)
     if quick:
+
         def short(seed: int) -> list[Trace]:
             return _loads(seed, duration=30.0)[1:2]
 

@@ -88,9 +88,7 @@ def mixed(
     Every deadline can be kept: it leaves the run time and something to spare.
     """
     random_ = random.Random(f"mixed {load} {seed}")
-    plain = [
-        Arrival(at, _service(random_)) for at in _bursts(random_, load * slots, duration)
-    ]
+    plain = [Arrival(at, _service(random_)) for at in _bursts(random_, load * slots, duration)]
     jobs = []
     for job in _scaled(plain, load * slots * duration):
         draw = random_.random()

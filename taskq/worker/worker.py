@@ -19,6 +19,7 @@ from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
 from taskq.worker.clockwork import Clockwork
+from taskq.worker.declare import declare_limits
 from taskq.worker.drain import drain
 from taskq.worker.heart import Heart
 from taskq.worker.identity import Identity, Load
@@ -245,6 +246,7 @@ class Worker:
                 await self.store.run(
                     commands.plain("SADD", shared.queues, line.queue, parse=int), tries=3
                 )
+                await declare_limits(self.store, line.keys, self.app.limits, line.name)
                 if wanted is not None and wanted.meta():
                     await self.store.run(commands.configure(line.keys, wanted.meta()), tries=3)
             except StoreUnavailable as error:
