@@ -36,6 +36,19 @@ def alike(record: Record) -> Record:
     }
 
 
+def of_class(name: str, job_class: str) -> str:
+    """The key of a class in a family that has one for each; '' is the common class."""
+    return f"{name}:{job_class}" if job_class else name
+
+
+def alike(record: Record) -> Record:
+    """A hash whose fractions are written in one way: servers differ in how they print them."""
+    return {
+        name: f"{float(value):.17g}" if name in ("rank", "charged", "vtime") else value
+        for name, value in record.items()
+    }
+
+
 @dataclass
 class World:
     """All that a queue is. Compared with the server's keyspace after every step."""
