@@ -1,6 +1,6 @@
 -- end_waiting: waiting jobs end to make room: replaced by a newer one with their key, or the oldest of a full queue. Their records are
 -- kept for an hour. oldest and look_at_ends only read; end_waiting writes.
--- Needs ask, announce, count, finish, last_until, leave_home, new_ties, note_tie, plan_wakes, let_go.
+-- Needs ask, announce, count, finish, last_until, leave_home, note_tie, plan_wakes, let_go.
 local KEPT_MS = 3600000
 
 -- {id, state, reason, {its state, class, waiters, tied, blocked_by}} of the `wanted` oldest jobs of the lowest bands that are
