@@ -70,7 +70,7 @@ def setting_row(setting: Setting) -> str:
 
 
 def value_text(setting: Setting, value: object) -> str:
-    if value is None:
+    if value is None or value == ():
         return "unset"
     if isinstance(value, int | float):
         return duration_text(value) if setting.kind == "seconds" else f"{value:,.0f}"
@@ -93,6 +93,8 @@ def range_text(setting: Setting) -> str:
         return ", ".join(f"`{choice}`" for choice in setting.choices)
     if setting.kind == "names" or setting.name == "namespace":
         return "`[A-Za-z0-9_.-]{1,64}`"
+    if setting.kind == "labels":
+        return "`gpu`, `region=eu`"
     return "path" if setting.kind == "path" else "text"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from taskq import commands
+from taskq.classes import lacks
 from taskq.commands import Call, QueueStats
 from taskq.errors import JobNotFound
 from taskq.job import JobInfo, State
@@ -20,7 +21,6 @@ from taskq.partition import in_order
 from taskq.rank import HORIZON_MS
 from taskq.results import info_of
 from taskq.store import Store
-from taskq.task import PROCESS_CLASS
 from taskq.views import Entry, Place, QueueView, Unserved, WorkerView, moment
 
 #: Entries of an index read in one call, and workers, holders or classes looked at, at most.
@@ -244,7 +244,10 @@ def worker_view(worker: str, fields: dict[str, str], now: float, *, alive: bool)
         pid=int(number("pid")),
         queues=tuple(fields.get("queues", "").split()),
         tasks=frozenset(fields.get("tasks", "").split()),
+        provides=frozenset(fields.get("provides", "").split()),
         concurrency=int(number("concurrency")),
+        slots=int(number("slots") or number("concurrency")),
+        taken=int(number("taken") or number("running")),
         process_slots=int(number("process_slots")),
         running=int(number("running")),
         done=int(number("done")),
@@ -262,13 +265,21 @@ def worker_view(worker: str, fields: dict[str, str], now: float, *, alive: bool)
 
 def serves(worker: WorkerView, queue: str, job_class: str) -> bool:
     """Would this worker run a ready job of that class in that queue?"""
-    if not worker.alive or queue not in worker.queues:
-        return False
-    if job_class == PROCESS_CLASS:
-        return worker.process_slots > 0
-    if job_class.startswith("task."):
-        return job_class.removeprefix("task.") in worker.tasks
-    return True
+    return worker.alive and queue in worker.queues and not _lacks(worker, job_class)
+
+
+def _lacks(worker: WorkerView, job_class: str) -> list[str]:
+    return lacks(job_class, worker.provides, worker.tasks, worker.process_slots > 0)
+
+
+def missing(queue: str, job_class: str, jobs: int, workers: Sequence[WorkerView]) -> Unserved:
+    """What it is that no living worker has, for jobs that none of them can run."""
+    there = [worker for worker in workers if worker.alive and queue in worker.queues]
+    lacking = [set(_lacks(worker, job_class)) for worker in there] or [
+        set(lacks(job_class, (), (), processes=False))
+    ]
+    nobody = sorted(set.intersection(*lacking))
+    return Unserved(queue, job_class, jobs, tuple(nobody), len(there))
 
 
 def unserved(queues: Iterable[QueueView], workers: Sequence[WorkerView]) -> list[Unserved]:
@@ -278,7 +289,7 @@ def unserved(queues: Iterable[QueueView], workers: Sequence[WorkerView]) -> list
         common = queue.jobs["ready"] - sum(queue.classes.values())
         for job_class, jobs in (("", common), *sorted(queue.classes.items())):
             if jobs > 0 and not any(serves(worker, queue.name, job_class) for worker in workers):
-                found.append(Unserved(queue.name, job_class, jobs))
+                found.append(missing(queue.name, job_class, jobs, workers))
     return found
 
 

@@ -12,6 +12,8 @@ import re
 from taskq.errors import InvalidName
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+#: A capability class: parts and a plus between, see classes.py.
+_CLASS = re.compile(r"[A-Za-z0-9_.+=-]{1,200}", re.ASCII)
 #: A queue, or a partition of one: `mail`, `mail~3`.
 _PLACE = re.compile(r"[A-Za-z0-9_.-]{1,64}(~[1-9]\d?)?", re.ASCII)
 
@@ -55,6 +57,7 @@ TYPES = {
 }
 JOB = b"job:"
 READY_OF_CLASS = "ready:"
+WAKE_OF_CLASS = "wake:"
 #: Whatever was set aside; any type.
 QUARANTINED = b"quarantine:"
 _MINUTE = re.compile(rb"stats:\d{1,12}")
@@ -78,6 +81,21 @@ def check_place(name: object) -> str:
 def is_place(name: object) -> bool:
     """May `name` be the name of a queue or of a partition?"""
     return isinstance(name, str) and _PLACE.fullmatch(name) is not None
+
+
+def check_class(name: object) -> str:
+    """Return `name` if it may be a capability class in a key; raise InvalidName otherwise."""
+    if not is_class(name):
+        shown = repr(name) if len(repr(name)) <= 80 else repr(name)[:77] + "..."
+        raise InvalidName(
+            f"class {shown} is not a valid name: use 1 to 200 letters, digits, or any of '_.+=-'"
+        )
+    return str(name)
+
+
+def is_class(name: object) -> bool:
+    """May `name` be a capability class in a key?"""
+    return isinstance(name, str) and _CLASS.fullmatch(name) is not None
 
 
 def absent_beside(key: str) -> str:
@@ -140,7 +158,6 @@ class QueueKeys:
         self.slacks = prefix + "slacks"
         self.wake = prefix + "wake"
         self.limits = prefix + "limits"
-        self.timers = prefix + "timers"
         self.meta = prefix + "meta"
         self.stats = prefix + "stats"
         self.quarantine = prefix + "quarantine"
@@ -157,6 +174,10 @@ class QueueKeys:
     def ready_of(self, job_class: str) -> str:
         """The ready set of a capability class; '' is the common one."""
         return f"{self.ready}:{job_class}" if job_class else self.ready
+
+    def wake_of(self, job_class: str) -> str:
+        """The wake list of a capability class; '' is the common one."""
+        return f"{self.wake}:{job_class}" if job_class else self.wake
 
     def running(self, worker: str) -> str:
         return self.running_prefix + worker

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from taskq.errors import ConfigError
-from taskq.setting import BY_NAME, READERS, SETTINGS, Setting
+from taskq.setting import BY_NAME, SETTINGS, Setting
+from taskq.setting_values import READERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class Settings:
     concurrency: int = 100
     processes: int = 1
     process_slots: int = 0
+    provides: tuple[str, ...] = ()
+    load_aware: str = "on"
     timeout: float = 300.0
     retries: int = 3
     drain: float = 25.0
@@ -45,6 +48,7 @@ class Settings:
     memory_watermark: int = 90
     max_payload: int = 1_048_576
     max_result: int = 1_048_576
+    full_timeout: float = 30.0
     result_ttl: float = 600.0
     dead_ttl: float = 604_800.0
     done_max: int = 1_000_000

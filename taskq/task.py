@@ -19,10 +19,6 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 EXECUTORS = ("async", "thread", "process")
-#: Class of the jobs that need a process; only workers with process slots read its ready set.
-PROCESS_CLASS = "process"
-#: Class of the jobs whose next lost worker makes them dead; a worker runs one of them at a time.
-FRAGILE_CLASS = "fragile"
 
 
 class Sender(Protocol):
@@ -105,6 +101,16 @@ class Task(Generic[P, R]):
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidArguments(f"{self.name}{self._signature}: {error}") from None
+
+    def bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name, defaults included. The call was checked."""
+        found = self._signature.bind(*args, **kwargs)
+        found.apply_defaults()
+        named = dict(found.arguments)
+        for name, parameter in self._signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                named.update(named.pop(name))
+        return named
 
     def inject(
         self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -51,7 +51,13 @@ class WorkerView:
     pid: int
     queues: tuple[str, ...]
     tasks: frozenset[str]
+    provides: frozenset[str]
+    """Labels of jobs it may run."""
     concurrency: int
+    slots: int
+    """Slots it uses now: fewer than its concurrency while it is short of something."""
+    taken: int
+    """Slots its jobs occupy: what they cost."""
     process_slots: int
     running: int
     done: int
@@ -90,6 +96,12 @@ class Unserved(NamedTuple):
     queue: str
     job_class: str
     jobs: int
+    missing: tuple[str, ...] = ()
+    """Parts of the class that none of the queue's living workers satisfies; none when each part has
+    somebody, but nobody has all.
+    """
+    workers: int = 0
+    """Living workers that serve the queue."""
 
 
 class Place(NamedTuple):

@@ -5,29 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from taskq.classes import PROCESS, TASK, is_label, parts
 from taskq.cli.screen import ago, span
-from taskq.inspect import serves
+from taskq.inspect import missing, serves
 from taskq.job import JobInfo, State
 from taskq.rank import describe
-from taskq.task import PROCESS_CLASS
 from taskq.views import Place, QueueView, Unserved, WorkerView, moment
 
 
 def advice(found: Unserved) -> str:
-    """What to do about ready jobs that nobody alive can run."""
-    if found.job_class == PROCESS_CLASS:
+    """What is missing, and what to do, about ready jobs that nobody alive can run."""
+    if not found.missing and not found.workers:
+        return f"no worker alive serves the queue: run `taskq worker APP -q {found.queue}`"
+    if not found.missing:
+        named = " and ".join(parts(found.job_class))
+        return f"no live worker has {named} together: start one on queue {found.queue} that has all"
+    return "; ".join(_lacking(found, part) for part in found.missing)
+
+
+def _lacking(found: Unserved, part: str) -> str:
+    if part == PROCESS:
         return (
             "they need a process and no worker alive has process slots:"
             f" start a worker of an app with process tasks on queue {found.queue}"
         )
-    if found.job_class.startswith("task."):
-        name = found.job_class.removeprefix("task.")
+    if part.startswith(TASK):
+        name = part.removeprefix(TASK)
         return (
             f"no worker alive knows task {name!r}: start one whose app has it, or cancel the jobs"
         )
-    if found.job_class:
-        return f"no worker alive serves class {found.job_class!r}"
-    return f"no worker alive serves the queue: run `taskq worker APP -q {found.queue}`"
+    return f"{part}: no live worker provides it: run `taskq worker APP -q {found.queue}{_provide(found)}`"
+
+
+def _provide(found: Unserved) -> str:
+    labels = [part for part in parts(found.job_class) if is_label(part)]
+    return f" --provides {','.join(labels)}" if labels else ""
 
 
 def explain(
@@ -48,8 +60,8 @@ def explain(
         )
     if job.state == State.READY:
         reasons += _ready(job, view, workers, place)
-    elif not any(serves(worker, job.queue, "") for worker in workers):
-        reasons.append(advice(Unserved(job.queue, "", 1)))
+    elif not any(serves(worker, job.queue, job.job_class) for worker in workers):
+        reasons.append(advice(missing(job.queue, job.job_class, 1, workers)))
     return reasons
 
 
@@ -102,11 +114,17 @@ def _ready(
     job: JobInfo, view: QueueView, workers: Sequence[WorkerView], place: Place | None
 ) -> list[str]:
     reasons = []
+    cost = _cost(job)
     able = [worker for worker in workers if serves(worker, job.queue, job.job_class)]
     if not able:
-        reasons.append(advice(Unserved(job.queue, job.job_class, 1)))
-    elif all(worker.running >= worker.concurrency for worker in able):
+        reasons.append(advice(missing(job.queue, job.job_class, 1, workers)))
+    elif all(worker.taken >= worker.slots for worker in able):
         reasons.append(f"all {len(able)} workers that could run it are busy")
+    elif cost > 1 and all(min(cost, worker.slots) > worker.slots - worker.taken for worker in able):
+        reasons.append(
+            f"it takes {cost} slots, and none of the {len(able)} workers that could run it has so"
+            " many free; after 5 s no other job is taken before it"
+        )
     if place is not None:
         before = f"{place.before} jobs go first" if place.before else "it is the next"
         among = f" of class {job.job_class}" if job.job_class else ""
@@ -114,6 +132,11 @@ def _ready(
     else:
         reasons.append("it has just left the ready set; look again")
     return reasons
+
+
+def _cost(job: JobInfo) -> int:
+    text = job.fields.get("cost", b"1")
+    return int(text) if text.isdigit() else 1
 
 
 def _clock(when: datetime | None) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from taskq.errors import ConfigError, InvalidName
+from taskq.classes import check_labels
+from taskq.errors import ConfigError, InvalidName, InvalidOption
 from taskq.keys import check_name, check_place
-from taskq.setting import parse_seconds
+from taskq.setting_values import parse_seconds
 
 if TYPE_CHECKING:
     Text: TypeAlias = click.ParamType[str]
@@ -47,6 +48,25 @@ class Place(Text):
         try:
             return check_place(value)
         except InvalidName as error:
+            self.fail(str(error), param, ctx)
+
+
+class Labels(Text):
+    """Capability labels, a comma between: `gpu`, `gpu,region=eu`."""
+
+    name = "LABEL"
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        try:
+            return ",".join(
+                check_labels(self._what, [word.strip() for word in str(value).split(",")])
+            )
+        except InvalidOption as error:
             self.fail(str(error), param, ctx)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from taskq.cli.kinds import Name, RedisUrl, Span
+from taskq.cli.kinds import Labels, Name, RedisUrl, Span
 from taskq.cli.session import Session
 from taskq.setting import BY_NAME, Setting
 
@@ -36,6 +36,8 @@ WORKER = (
     "concurrency",
     "processes",
     "process_slots",
+    "provides",
+    "load_aware",
     "timeout",
     "retries",
     "drain",
@@ -56,7 +58,7 @@ WORKER = (
     "dead_max",
 )
 #: Settings `taskq enqueue` takes.
-ENQUEUE = ("max_jobs", "max_payload", "durability", "replicas", "replica_timeout")
+ENQUEUE = ("max_jobs", "full_timeout", "max_payload", "durability", "replicas", "replica_timeout")
 
 
 class SettingOption(click.Option):
@@ -74,13 +76,15 @@ def _kind(setting: Setting) -> click.ParamType[Any]:
         return Span(setting.least, setting.most)
     if setting.kind == "choice":
         return click.Choice(setting.choices)
+    if setting.kind == "labels":
+        return Labels(setting.name)
     if setting.name == "namespace":
         return Name("namespace")
     return click.STRING
 
 
 def _default(setting: Setting) -> str:
-    if setting.default is None:
+    if setting.default in (None, ()):
         return ""
     if setting.kind == "seconds":
         return f"  [default: {setting.default:g} s]"
@@ -88,6 +92,8 @@ def _default(setting: Setting) -> str:
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: object) -> None:
+    if param.multiple:  # each may be several, a comma between
+        value = ",".join(value) if value else None  # type: ignore[arg-type]
     if value is not None and param.name is not None:
         session = ctx.find_root().ensure_object(Session)
         session.given[param.name] = value
@@ -102,10 +108,11 @@ def setting_option(setting: Setting, *, hidden: bool = False) -> Callable[[F], F
         setting.name,
         cls=SettingOption,
         type=_kind(setting),
-        metavar={"path": "PATH", "count": "N", "text": "NAME"}.get(setting.kind),
+        metavar={"path": "PATH", "count": "N", "text": "NAME", "labels": "LABEL"}.get(setting.kind),
         help=text + _default(setting),
         expose_value=False,
         callback=_remember,
+        multiple=setting.kind == "labels",
         hidden=hidden,
     )
 

@@ -17,9 +17,32 @@ from taskq.errors import TaskqError
 from taskq.job import JobInfo
 from taskq.partitioned import Whole
 from taskq.rank import describe
+from taskq.schedules import ScheduleInfo
 from taskq.views import Entry, Unserved, WorkerView
 
 Shape = dict[str, Any]
+
+
+def schedule(info: ScheduleInfo) -> Shape:
+    """`cron` with `tz`, or `every_seconds`; `next_at` null while it is paused; `problem` null unless
+    it cannot be read.
+    """
+    return {
+        "schedule": info.name,
+        "queue": info.queue,
+        "task": info.task or None,
+        "call": info.call or None,
+        "cron": info.cron,
+        "tz": info.tz,
+        "every_seconds": info.every,
+        "missed": info.missed or None,
+        "overlap": info.overlap or None,
+        "declared": info.declared,
+        "next_at": _time(info.next_at),
+        "paused": info.paused_at is not None,
+        "paused_at": _time(info.paused_at),
+        "problem": info.problem or None,
+    }
 
 
 def _time(when: datetime | None) -> str | None:
@@ -78,8 +101,11 @@ def worker(view: WorkerView) -> Shape:
         "pid": view.pid,
         "queues": list(view.queues),
         "tasks": sorted(view.tasks),
+        "provides": sorted(view.provides),
         "running": view.running,
         "concurrency": view.concurrency,
+        "slots": view.slots,
+        "taken": view.taken,
         "process_slots": view.process_slots,
         "done": view.done,
         "failed": view.failed,
@@ -95,11 +121,14 @@ def worker(view: WorkerView) -> Shape:
 
 
 def unserved(found: Unserved, advice: str) -> Shape:
-    """Ready jobs nobody alive can run; `class` is null for the queue as a whole."""
+    """Ready jobs nobody alive can run; `class` is null for the queue as a whole, `missing` has the
+    parts of the class that no living worker of the queue has.
+    """
     return {
         "queue": found.queue,
         "class": found.job_class or None,
         "jobs": found.jobs,
+        "missing": list(found.missing),
         "advice": advice,
     }
 

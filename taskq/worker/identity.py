@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import psutil
@@ -25,6 +26,10 @@ class Load(NamedTuple):
     """What a worker does now."""
 
     running: int
+    slots: int
+    """Slots it uses now: fewer than its concurrency while it is short of something."""
+    taken: int
+    """Slots its runs occupy: what they cost."""
     done: int
     failed: int
     loop_lag: float
@@ -36,7 +41,14 @@ class Identity:
     """The fields of `taskq:worker:<id>`."""
 
     def __init__(
-        self, worker: str, *, queues: list[str], concurrency: int, processes: int, tasks: list[str]
+        self,
+        worker: str,
+        *,
+        queues: list[str],
+        concurrency: int,
+        processes: int,
+        tasks: list[str],
+        provides: Sequence[str],
     ) -> None:
         self._process = psutil.Process()
         self._process.cpu_percent()
@@ -48,6 +60,7 @@ class Identity:
             "platform": sys.platform,
             "queues": " ".join(queues),
             "tasks": " ".join(tasks),
+            "provides": " ".join(provides),
             "concurrency": concurrency,
             "process_slots": processes,
             "started_ms": round(time.time() * 1000),
@@ -68,6 +81,8 @@ class Identity:
         return {
             **self._fixed,
             "running": load.running,
+            "slots": load.slots,
+            "taken": min(load.taken, load.slots),
             "done": load.done,
             "failed": load.failed,
             "cpu": cpu,

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from taskq import commands
@@ -33,6 +33,8 @@ log = logging.getLogger("taskq.pump")
 
 #: How long a queue is left alone while others keep the worker too busy to listen, s.
 OVERLOOKED = 0.5
+#: Jobs that are promoted in one call.
+PROMOTED = 100
 #: A safety look at a queue that nobody woke us for, jittered, s.
 LONGEST_NAP = 60.0
 
@@ -71,6 +73,8 @@ class Pump:
         """True while it sleeps with nothing to run, to report or to claim."""
         self.classes: dict[str, set[str]] = {line.queue: set() for line in lines}
         """Capability classes beside the common one that are claimed from, by queue."""
+        self.on_tick: Callable[[Line], Awaitable[float]] = _leave_alone
+        """What fires ticks that are due; how long (s) to leave the queue's timers alone then."""
         self._parts = Parts(store, slots, self.classes, self._attempt)
         self._keep_ms = round(settings.result_ttl * 1000)
 
@@ -312,17 +316,16 @@ class Pump:
             asyncio.get_running_loop().call_later(0.1, self.heat, line.queue)
         elif limit > 0 and (claims.more or (claims.word == "OK" and len(claims.jobs) >= limit)):
             line.hot = True
-        if claims.next_due_ms < 0:
-            line.due_at = math.inf
-        else:
-            line.due_at = asyncio.get_running_loop().time() + claims.next_due_ms / 1000
+        line.know_due(claims.next_due_ms, asyncio.get_running_loop().time())
 
     async def _promote(self, line: Line) -> None:
-        moved, next_due_ms = await self._store.run(commands.promote(line.keys))
+        moved, next_due_ms = await self._store.run(commands.promote(line.keys, PROMOTED))
         if moved:
             line.hot = True
-        now = asyncio.get_running_loop().time()
-        line.due_at = math.inf if next_due_ms < 0 else now + max(next_due_ms, 1) / 1000
+        loop = asyncio.get_running_loop()
+        if next_due_ms == 0 and moved < PROMOTED:  # what is due is no job: a schedule's tick
+            line.held_until = loop.time() + await self.on_tick(line)
+        line.know_due(max(next_due_ms, 1) if next_due_ms >= 0 else -1, loop.time())
 
     # Trouble
 
@@ -358,3 +361,7 @@ class Pump:
             self._bell = None
             self.idle = False
             timer.cancel()
+
+
+async def _leave_alone(line: Line) -> float:
+    return 1.0

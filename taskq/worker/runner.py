@@ -7,6 +7,7 @@ The report is only noted on the queue's line; the pump sends it. Never talks to 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 import sys
@@ -15,14 +16,15 @@ import types
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from taskq.classes import PROCESS, TASK, with_part
 from taskq.codec import Codec
 from taskq.commands import Ack, ClaimedJob, Failure
 from taskq.context import Context
 from taskq.errors import InvalidName, LeaseLost
-from taskq.keys import check_name
+from taskq.inherit import PARENT
+from taskq.keys import check_name, is_class
 from taskq.registry import Registry
 from taskq.settings import Settings
-from taskq.task import PROCESS_CLASS
 from taskq.worker.line import Line
 from taskq.worker.policy import DeadlinePassed, TaskTimeout, failure_of, retry_rule
 from taskq.worker.processes import ProcessSlots, Work
@@ -56,6 +58,8 @@ class Runner:
     ) -> None:
         self.running: dict[tuple[str, str], Run] = {}
         """By queue and job id: an id names a job only within its queue."""
+        self.taken = 0
+        """Slots the runs occupy: what they cost."""
         self.state: Any = None
         self.done = 0
         self.failed = 0
@@ -82,14 +86,18 @@ class Runner:
             self._hand_on(line, job)
             return
         if task.executor == "process" and not self.processes.free:
-            line.released.append((job.id, job.token, PROCESS_CLASS))
-            self._ring()
+            self._leave(line, job, PROCESS)
             return
         run = Run(line, job, task, now_ms)
         old = self.running.get((line.queue, job.id))
         if old is not None:
             self.stopper.lose(old)  # Redis has granted a new lease on it, so the old one is gone
+            self.over(old)
+        if run.fragile and self.runs_fragile():
+            self._leave(line, job, "")
+            return
         self.running[line.queue, job.id] = run
+        self.taken += run.cost
         try:
             run.limit_time(self._settings.timeout)
             if run.slack is not None:
@@ -102,14 +110,23 @@ class Runner:
             if task.context_name is not None:
                 run.context = self._context(run)
                 args = task.inject(run.context, args, kwargs)
-            if task.executor == "async":
-                self._start_coroutine(run, task.fn(*args, **kwargs))
-            else:
-                call = functools.partial(task.fn, *args, **kwargs)
-                run.handle = self.threads.run(call)
-                run.handle.add_done_callback(functools.partial(self._thread_ended, run))
+            if run.parent is None:
+                self._start_here(run, args, kwargs)
+            else:  # in a context of its own, where what it enqueues finds its deadline
+                context = contextvars.copy_context()
+                context.run(PARENT.set, run.parent)
+                context.run(self._start_here, run, args, kwargs)
         except Exception as error:
             self.fail(run, error)
+
+    def _start_here(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        task = run.task
+        if task.executor == "async":
+            self._start_coroutine(run, task.fn(*args, **kwargs))
+        else:
+            call = functools.partial(task.fn, *args, **kwargs)
+            run.handle = self.threads.run(call)
+            run.handle.add_done_callback(functools.partial(self._thread_ended, run))
 
     def _refuse(self, line: Line, job: ClaimedJob) -> None:
         """No id of ours, perhaps no text: nobody enqueued it, and a task could not print it."""
@@ -123,12 +140,24 @@ class Runner:
         read.
         """
         try:
-            job_class = "task." + check_name(job.task, "task name")
+            part = TASK + check_name(job.task, "task name")
         except InvalidName as error:
             line.failures.append(Failure(job.id, job.token, None, "bad_payload", str(error), ""))
         else:
             log.warning("job %s: no task %r here; left to a worker that knows it", job.id, job.task)
-            line.released.append((job.id, job.token, job_class))
+            self._leave(line, job, part)
+            return
+        self._ring()
+
+    def _leave(self, line: Line, job: ClaimedJob, part: str) -> None:
+        """Give a job back unrun, to those who serve its class with this part added."""
+        job_class = ""  # keeps the one it has
+        if part:
+            old = job.text(b"class") or ""
+            joined = with_part(old, part)
+            # What somebody wrote there by hand may be no class at all.
+            job_class = joined if is_class(joined) else part
+        line.released.append((job.id, job.token, job_class))
         self._ring()
 
     def _context(self, run: Run) -> Context:
@@ -203,6 +232,7 @@ class Runner:
             token=int(job.token),
             worker_id=run.line.worker,
             deadline_ms=job.number(b"deadline_ms"),
+            parent=run.parent,
         )
         run.slot = self.processes.take()
         run.handle = asyncio.get_running_loop().create_task(self._drive_process(run, work))
@@ -231,6 +261,7 @@ class Runner:
         if not self.runs(run):
             return False
         del self.running[run.line.queue, run.job.id]
+        self.taken -= run.cost
         return True
 
     def _complete(self, run: Run, value: Any) -> None:

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
+from taskq.classes import FRAGILE, PROCESS, parts
 
 
 class Known(NamedTuple):
@@ -54,6 +54,16 @@ def class_slots(
 ) -> dict[str, int]:
     """Slots of each class for a claim of `free` jobs. What all claims made at once draw on is split
     among them (`turn`: which, of how many): free processes, and the one fragile job there may be.
+    Two classes of one claim may be given the same process: the better job gets it, and the runner
+    gives the other back.
     """
-    room = {PROCESS_CLASS: split(processes, *turn), FRAGILE_CLASS: split(int(fragile), *turn)}
-    return {"": free} | {name: min(free, room.get(name, free)) for name in classes}
+    slots = {"": free}
+    for name in classes:
+        room = free
+        for part in parts(name):
+            if part == PROCESS:
+                room = min(room, split(processes, *turn))
+            elif part == FRAGILE:
+                room = min(room, split(int(fragile), *turn))
+        slots[name] = room
+    return slots

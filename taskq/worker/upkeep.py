@@ -11,12 +11,13 @@ import logging
 from collections.abc import Iterable
 
 from taskq import commands
+from taskq.classes import PROCESS, serves
 from taskq.commands import Reaped
 from taskq.errors import StoreError
 from taskq.registry import Registry
 from taskq.settings import Settings
 from taskq.store import Store
-from taskq.task import FRAGILE_CLASS, PROCESS_CLASS
+from taskq.worker.clockwork import Clockwork
 from taskq.worker.line import Line
 from taskq.worker.obituary import Obituary
 from taskq.worker.pump import Pump
@@ -31,13 +32,20 @@ class Upkeep:
     """The chores of one worker. `process_slots`: it can run jobs of the class `process`."""
 
     def __init__(
-        self, store: Store, settings: Settings, registry: Registry, pump: Pump, process_slots: int
+        self,
+        store: Store,
+        settings: Settings,
+        registry: Registry,
+        pump: Pump,
+        process_slots: int,
+        clockwork: Clockwork,
     ) -> None:
         self._store = store
         self._settings = settings
         self._registry = registry
         self._pump = pump
         self._process_slots = process_slots
+        self._clockwork = clockwork
 
     async def keep(self, line: Line) -> None:
         """Reap for one queue, and look for classes, until cancelled. Together all workers make one
@@ -54,6 +62,7 @@ class Upkeep:
                 wait = max(0.05, reaped.wait_ms / 1000)
                 if reaped.jobs or passes % CLASSES_EVERY == 0:
                     await self.find_classes(line)
+                await self._clockwork.announce_what_is_left(line)
                 passes += 1
             except StoreError as error:
                 log.debug("upkeep of %s: %s", line.queue, error)
@@ -97,15 +106,15 @@ class Upkeep:
                     break
 
     async def find_classes(self, line: Line) -> None:
-        """Claim also from the classes that hold jobs of tasks this app knows."""
+        """Claim also from the classes with jobs that this worker can run."""
         found = await self._store.run(
             commands.plain("SRANDMEMBER", line.keys.classes, 200, parse=_texts)
         )
-        mine = {name for name in found if name.removeprefix("task.") in self._registry.tasks}
-        if FRAGILE_CLASS in found:
-            mine.add(FRAGILE_CLASS)
-        if self._process_slots:
-            mine.add(PROCESS_CLASS)
+        labels, tasks = self._settings.provides, self._registry.tasks
+        processes = self._process_slots > 0
+        mine = {name for name in found if serves(name, labels, tasks, processes)}
+        if processes:
+            mine.add(PROCESS)
         if mine != self._pump.classes[line.queue]:
             self._pump.classes[line.queue] = mine
             self._pump.heat(line.queue)

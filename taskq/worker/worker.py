@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from taskq import commands
 from taskq.app import TaskQ
+from taskq.classes import PROCESS
 from taskq.context import Context
 from taskq.errors import ConfigError, LeaseLost, StoreError, StoreUnavailable
 from taskq.keys import QueueKeys, SharedKeys, check_name
@@ -17,7 +18,8 @@ from taskq.partition import shown_places
 from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
-from taskq.task import PROCESS_CLASS
+from taskq.worker.clockwork import Clockwork
+from taskq.worker.declare import declare_limits
 from taskq.worker.drain import drain
 from taskq.worker.heart import Heart
 from taskq.worker.identity import Identity, Load
@@ -95,13 +97,14 @@ class Worker:
         self.pump.serve(self.runner)
         if process_slots:
             for classes in self.pump.classes.values():
-                classes.add(PROCESS_CLASS)
+                classes.add(PROCESS)
         identity = Identity(
             self.id,
             queues=names,
             concurrency=self.settings.concurrency,
             processes=process_slots,
             tasks=sorted(app.tasks),
+            provides=self.settings.provides,
         )
         self.heart = self._heart(identity)
         self.watchman = Watchman(
@@ -111,7 +114,11 @@ class Worker:
             cut_off=self._cut_off,
             put_down=self._put_down,
         )
-        self.upkeep = Upkeep(self.store, self.settings, app, self.pump, process_slots)
+        self.clockwork = Clockwork(self.store, self.settings, app)
+        self.pump.on_tick = self.clockwork.turn
+        self.upkeep = Upkeep(
+            self.store, self.settings, app, self.pump, process_slots, self.clockwork
+        )
         self.recycling = Recycling(self.settings, self.runner, identity)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -163,7 +170,13 @@ class Worker:
     def _load(self) -> Load:
         runner, watchman = self.runner, self.watchman
         return Load(
-            len(runner.running), runner.done, runner.failed, watchman.loop_lag, watchman.blocks
+            running=len(runner.running),
+            slots=self.settings.concurrency,
+            taken=runner.taken,
+            done=runner.done,
+            failed=runner.failed,
+            loop_lag=watchman.loop_lag,
+            blocks=watchman.blocks,
         )
 
     def _on_loop(self, callback: Callable[..., object], *args: object) -> None:
@@ -233,11 +246,13 @@ class Worker:
                 await self.store.run(
                     commands.plain("SADD", shared.queues, line.queue, parse=int), tries=3
                 )
+                await declare_limits(self.store, line.keys, self.app.limits, line.name)
                 if wanted is not None and wanted.meta():
                     await self.store.run(commands.configure(line.keys, wanted.meta()), tries=3)
             except StoreUnavailable as error:
                 log.warning("queue %s: not listed, its settings not written: %s", line.queue, error)
             await self.upkeep.find_classes(line)
+            await self.clockwork.announce(line)
         if self._obituary is not None:
             try:
                 await self.upkeep.bury(self.lines, self._obituary)

@@ -24,7 +24,8 @@ DETAILS = QUEUE | {
     "parts",
 }
 WORKER = {
-    "worker", "host", "pid", "queues", "tasks", "running", "concurrency", "process_slots", "done",
+    "worker", "host", "pid", "queues", "tasks", "provides", "running", "concurrency", "slots",
+    "taken", "process_slots", "done",
     "failed", "cpu", "rss", "loop_lag_seconds", "beat_age_seconds", "started_at", "python", "alive",
     "health",
 }  # fmt: skip
@@ -60,7 +61,7 @@ def test_status_as_json_has_the_promised_fields(cli: Cli) -> None:
     assert (queue["queue"], queue["ready"], queue["scheduled"]) == ("mail", 1, 1)
     assert 3590 < queue["next_due_seconds"] <= 3600
     (problem,) = shape["unserved"]
-    assert set(problem) == {"queue", "class", "jobs", "advice"}
+    assert set(problem) == {"queue", "class", "jobs", "missing", "advice"}
     assert problem["jobs"] == 1
     assert "taskq worker APP -q mail" in problem["advice"]
 

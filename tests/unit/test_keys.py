@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskq.errors import InvalidName, TaskqError
-from taskq.keys import QueueKeys, SharedKeys, check_name
+from taskq.keys import QueueKeys, SharedKeys, check_class, check_name
 
 BAD = [
     "",
@@ -77,3 +77,24 @@ def test_keys_read_as_the_design_writes_them() -> None:
     assert keys.running("w") == "taskq:{mail}:running:w"
     assert keys.minute(28) == "taskq:{mail}:stats:28"
     assert SharedKeys("taskq").worker("w") == "taskq:worker:w"
+
+
+@pytest.mark.parametrize("name", ["gpu", "gpu+region=eu", "fragile+process+task.a-b_c", "x" * 200])
+def test_a_class_is_longer_than_a_name_and_may_have_more_signs(name: str) -> None:
+    assert check_class(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "x" * 201, "{q}", None, 5], ids=repr)
+def test_what_is_no_class_is_refused_in_one_line(name: object) -> None:
+    with pytest.raises(InvalidName) as caught:
+        check_class(name)
+
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_each_class_has_a_wake_list_beside_its_ready_set() -> None:
+    keys = QueueKeys("taskq", "mail")
+
+    assert (keys.wake_of(""), keys.ready_of("")) == (keys.wake, keys.ready)
+    assert keys.wake_of("gpu+process") == "taskq:{mail}:wake:gpu+process"

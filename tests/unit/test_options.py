@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from taskq.errors import InvalidName, InvalidOption, TaskqError
+from taskq.limit import Limit
 from taskq.options import NOTHING, Options, checked, checked_for_call
 from taskq.retry import Backoff
 
+ONE = Limit("a", concurrency=1)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 BAD: dict[str, list[object]] = {
@@ -33,7 +35,18 @@ BAD: dict[str, list[object]] = {
     "backoff": ["fast", -1, [], {1}],
     "retry_on": ["ValueError", 5, [ValueError, "x"]],
     "result_ttl": [-1, math.nan, "1h"],
+    "requires": [
+        *(5, {"gpu": 1}, ["a b"], ["a:b"], [""], ["process"], "fragile", {"a+b"}, ["task.x"]),
+        *(["x" * 33], ["a="], [b"gpu"], [f"label-{number}" for number in range(20)]),
+    ],
+    "cost": [0, -1, 10_001, 1.5, True, "2"],
     "headers": ["x", {"a b": "c"}, {"a": 1}, {1: "a"}, {"": "a"}],
+    "limits": ["a", ["a"], [ONE, ONE], [ONE] * 11, {"a": 1}],
+    "group": ["", "a b", "a|b", "{", "{a b}", "x" * 101, 5],
+    "key": ["", "a b", "a|b", "}", "x" * 201, 5, ["a"]],
+    "unique": ["always", 0, -1, math.nan, math.inf, True, ["queued"]],
+    "on_duplicate": ["drop", 1, ["keep"]],
+    "admit": ["maybe", True, ["warn"]],
 }
 
 
@@ -64,6 +77,14 @@ GOOD: dict[str, list[Any]] = {
     "backoff": [3, (1, 2), Backoff(base=2)],
     "result_ttl": [0, 1.5],
     "headers": [{}, {"trace": "x"}],
+    "limits": [(), (ONE, Limit("b:{x}", rate="5/min"))],
+    "group": ["acme", "{tenant}", "x" * 100],
+    "key": ["report:{day}", "k" * 200],
+    "unique": ["queued", "running", 0.5, 3600],
+    "on_duplicate": ["keep", "replace", "extend"],
+    "admit": ["warn", "reject"],
+    "requires": [(), ("gpu",), ("gpu", "region=eu-1.b"), ("x" * 32 + "=" + "y" * 32,)],
+    "cost": [1, 10_000],
 }
 
 
@@ -93,6 +114,16 @@ def test_an_unknown_option_is_named_with_the_known_ones() -> None:
 def test_delay_and_at_exclude_each_other() -> None:
     with pytest.raises(InvalidOption, match="delay and at were both given"):
         checked({"delay": 1, "at": NOW})
+
+
+def test_required_labels_come_as_any_collection_or_as_one_label() -> None:
+    assert checked({"requires": {"region=eu", "gpu"}}).requires == ("gpu", "region=eu")
+    assert checked({"requires": ["gpu", "gpu"]}).requires == ("gpu",)
+    assert checked({"requires": "gpu"}).requires == ("gpu",)
+
+
+def test_a_call_can_require_nothing_of_what_its_task_requires() -> None:
+    assert checked({"requires": "gpu"}).merged(checked({"requires": ()})).requires == ()
 
 
 def test_none_is_not_given() -> None:

@@ -120,6 +120,21 @@ def test_queues_are_a_list_or_names_between_commas(empty_folder: Path) -> None:
 WHOLE = "use a whole number from 1 to 10,000"
 SPAN = "use a number from 0.001 to 31,536,000 seconds (or 30s, 5m, 2h, 7d, 250ms)"
 NAME = "1 to 64 letters, digits, '_', '.' or '-'"
+
+
+def test_labels_are_a_list_or_labels_between_commas(empty_folder: Path) -> None:
+    (empty_folder / "taskq.toml").write_text('provides = ["gpu", "region=eu"]')
+
+    assert load().provides == ("gpu", "region=eu")
+    assert load({"TASKQ_PROVIDES": "region=eu, gpu"}).provides == ("gpu", "region=eu")
+    assert load({"TASKQ_PROVIDES": ""}, provides="arm").provides == ("arm",)
+
+
+def test_a_bad_label_is_refused_naming_the_place() -> None:
+    with pytest.raises(ConfigError, match="TASKQ_PROVIDES: provides: 'a b' is no label"):
+        load({"TASKQ_PROVIDES": "gpu,a b"})
+
+
 BAD = [
     ("concurrency", "0", "'0'", WHOLE),
     ("concurrency", "10001", "'10001'", WHOLE),

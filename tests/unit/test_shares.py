@@ -78,6 +78,12 @@ def test_claims_made_at_once_share_processes_and_the_one_fragile_job() -> None:
     assert [one["process"] for one in slots] == [2, 1, 1]
     assert [one["fragile"] for one in slots] == [1, 0, 0]
     assert all(one[""] == one["task.x"] == 3 for one in slots)
+    assert class_slots(("gpu+process", "fragile+gpu", "gpu"), 9, 4, True, (0, 1)) == {
+        "": 9,
+        "gpu+process": 4,
+        "fragile+gpu": 1,
+        "gpu": 9,
+    }
     assert class_slots(classes, 9, 4, False, (0, 1)) == {
         "": 9,
         "process": 4,

@@ -23,7 +23,7 @@ _EXAMPLES = (
 )
 _NOTES = """
 --json prints redis {url, source}, queues [...], workers [...] and unserved [{queue, class, jobs,
-advice}]; queues are as in `taskq queue ls --json`, workers as in `taskq workers --json`.
+missing, advice}]; queues are as in `taskq queue ls --json`, workers as in `taskq workers --json`.
 """
 
 

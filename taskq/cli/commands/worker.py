@@ -27,6 +27,7 @@ _EXAMPLES = (
     ("taskq worker shop.tasks:app", "serve the queue `default`"),
     ("taskq worker shop.tasks -q mail -q reports -c 20", "two queues, twenty jobs at a time"),
     ("taskq worker shop.tasks:app -p 4", "four processes, restarted when they die"),
+    ("taskq worker shop.tasks:app --provides gpu,region=eu", "also jobs that require these"),
     ("taskq worker shop.tasks:app --burst", "end when nothing is ready any more"),
     ("taskq worker shop.tasks:app --reload", "start again when a .py file changes"),
 )

@@ -18,11 +18,12 @@ _EXAMPLES = (
     ("taskq workers --namespace staging", "of another namespace"),
 )
 _NOTES = """
-A worker tells about itself every few seconds; HEALTH is its own word, or silent when no queue has
-its heartbeat. One that crashed is gone from the list after about 20 s.
+A worker tells about itself every few seconds; HEALTH is its own word: ok, or busy and how fit it
+is (1 is ok) while it is short of memory or its event loop is late; silent when no queue has its
+heartbeat. One that crashed is gone from the list after about 20 s.
 
---json prints a list of {worker, host, pid, queues, tasks, running, concurrency, process_slots,
-done, failed, cpu, rss, loop_lag_seconds, beat_age_seconds, started_at, python, alive, health}.
+--json prints a list of {worker, host, pid, queues, tasks, provides, running, concurrency, slots,
+taken, process_slots, done, failed, cpu, rss, loop_lag_seconds, beat_age_seconds, started_at, python, alive, health}.
 """
 
 
@@ -40,7 +41,7 @@ def command(session: Session, as_json: bool) -> None:
         say("no workers: `taskq worker APP` starts one")
         return
     titles = (
-        "worker", "host", ">pid", "queues", ">running", ">cpu", ">rss", ">done", ">failed", ">beat", "health",
+        "worker", "host", ">pid", "queues", "provides", ">running", ">cpu", ">rss", ">done", ">failed", ">beat", "health",
     )  # fmt: skip
     rows: list[list[str | Cell]] = [
         [
@@ -48,6 +49,7 @@ def command(session: Session, as_json: bool) -> None:
             view.host,
             str(view.pid),
             shown_places(view.queues),
+            " ".join(sorted(view.provides)),
             f"{view.running}/{view.concurrency}",
             f"{view.cpu:.0f}%",
             size(view.rss),
