@@ -1,6 +1,6 @@
 -- end_waiting: waiting jobs end to make room: replaced by a newer one with their key, or the oldest of a full queue. Their records are
 -- kept for an hour. oldest and look_at_ends only read; end_waiting writes.
--- Needs ask, announce, count, finish, last_until, leave_home, note_tie, plan_wakes, let_go.
+-- Needs ask, announce, count, finish, last_until, leave_home, new_ties, note_tie, plan_wakes, let_go.
 local KEPT_MS = 3600000
 
 -- {id, state, reason, {its state, class, waiters, tied, blocked_by}} of the `wanted` oldest jobs of the lowest bands that are
@@ -15,7 +15,8 @@ local function oldest(base, served, wanted, taken)
       local last = redis.call('ZRANGE', key, above, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')
       if #found == wanted or not last[2] then break end
       local band = math.floor(tonumber(last[2]) / 1e13) * 1e13
-      for _, id in ipairs(redis.call('ZRANGE', key, string.format('%.0f', band), above, 'BYSCORE', 'LIMIT', 0, wanted + #taken)) do
+      local most = wanted + #taken
+      for _, id in ipairs(redis.call('ZRANGE', key, string.format('%.0f', band), above, 'BYSCORE', 'LIMIT', 0, most)) do
         if #found < wanted and not gone[id] then
           gone[id] = true
           local job = ask('HMGET', base .. 'job:' .. id, 'state', 'class', 'waiters', 'tied', 'blocked_by') or {}
@@ -30,12 +31,12 @@ local function oldest(base, served, wanted, taken)
 end
 
 local function look_at_ends(base, ends, now)
-  local ties = new_ties()
+  local ties = nil
   for _, job in ipairs(ends) do
-    if job[4][4] then note_tie(ties, base, job[1], job[4][1], true, now) end
+    if job[4][4] then ties = note_tie(ties, base, job[1], job[4][1], true, now) end
   end
   redis.call('ZCARD', base .. 'done')
-  plan_wakes(ties, base)
+  if ties then plan_wakes(ties, base) end
   return ties
 end
 
@@ -49,6 +50,6 @@ local function end_waiting(base, ends, ties, stats, now)
     counts[state] = (counts[state] or 0) + 1
   end
   last_until(base .. 'done', KEPT_MS)
-  let_go(ties, base, now)
+  if ties then let_go(ties, base, now) end
   for state, jobs in pairs(counts) do count(stats, now, state, jobs) end
 end

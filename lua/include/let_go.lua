@@ -11,8 +11,9 @@ local function add_words(counts, words)
   for word in string.gmatch(words, '%S+') do counts[word] = (counts[word] or 0) + 1 end
 end
 
--- was: the state the job leaves. ends: it ends for good, so its key is free.
+-- was: the state the job leaves. ends: it ends for good, so its key is free. Returns the ties, made at the first.
 local function note_tie(ties, base, id, was, ends, now)
+  ties = ties or new_ties()
   local job = ask('HMGET', base .. 'job:' .. id, 'holds', 'awaits', 'key', 'group', 'charged', 'started_ms') or {}
   if was == 'running' and job[1] then
     ties.held[#ties.held + 1] = { id, job[1] }
@@ -22,7 +23,7 @@ local function note_tie(ties, base, id, was, ends, now)
   end
   if ends and job[3] then
     local lock = base .. 'unique:' .. job[3]
-    if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = lock end
+    if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = job[3] end
   end
   local charged, began = tonumber(job[5] or ''), tonumber(job[6] or '')
   if was == 'running' and charged and began and now >= began then
@@ -32,6 +33,7 @@ local function note_tie(ties, base, id, was, ends, now)
       ties.owed[group] = (ties.owed[group] or 0) + (now - began - charged) / weight
     end
   end
+  return ties
 end
 
 -- Which parked jobs come back: {id, instance, rank, class}. granted: instance -> places this call has given away again.
@@ -69,7 +71,7 @@ local function let_go(ties, base, now)
     for instance in string.gmatch(held[2], '%S+') do redis.pcall('SREM', base .. 'holding:' .. instance, held[1]) end
     redis.pcall('HDEL', base .. 'job:' .. held[1], 'holds')
   end
-  for _, lock in ipairs(ties.keys) do redis.call('DEL', lock) end
+  for _, key in ipairs(ties.keys) do redis.call('DEL', base .. 'unique:' .. key) end
   for group, owed in pairs(ties.owed) do
     local known = redis.pcall('ZSCORE', base .. 'shares', group)
     if type(known) == 'string' then

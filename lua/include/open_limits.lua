@@ -1,9 +1,9 @@
 -- open_limits: the limits of a queue, and those a job is under. A book is kept for one call, so that jobs granted in it count for
 -- those after them. Only reads.
 -- Needs ask.
--- freed: instance -> holders that this call lets go. limited: the queue has limits (meta); else only `key:` limits, built in.
-local function open_limits(base, limited, freed)
-  local book = { base = base, freed = freed, granted = {}, state = {}, defined = {}, queue = {}, task = {}, group = {} }
+-- ties: what this call lets go, or nil. limited: the queue has limits (meta); else only `key:` limits, built in.
+local function open_limits(base, limited, ties)
+  local book = { base = base, freed = ties and ties.freed or {}, granted = {}, state = {}, defined = {}, queue = {}, task = {}, group = {} }
   local words = limited and ask('HGETALL', base .. 'limits') or {}
   for i = 1, #words, 2 do
     local name, on = words[i], string.match(words[i + 1], 'on=(%S+)') or 'job'

@@ -1,8 +1,8 @@
 -- take: grant up to `limit` leases, best rank first over the worker's ready sets (one, or one per capability class).
 -- In two steps, so that a script reads and checks all before its first write: pick() looks, take() writes.
--- Needs ask, count, finish, announce, last_until, open_limits, limits_on, blocker_of, grant, note_tie, park.
+-- Needs count, finish, announce, last_until, open_limits, limits_on, blocker_of, grant, note_tie, pass_on, park.
 
--- A job that costs more than is free is passed by those behind it, but not for ever, us.
+-- A job that costs more than is free is passed by those behind it, but no longer than so many us after it was enqueued.
 local OVERTAKEN = 5e6
 
 -- {id, rank, key} of the candidates, best first; how many each key may give; and the keys that give none but have some.
@@ -27,15 +27,22 @@ local function read_ready(ready_keys, limits, limit, reach)
   return all, room, passed
 end
 
+local function value_of(fields, name)
+  for i = 1, #fields, 2 do
+    if fields[i] == name then return fields[i + 1] end
+  end
+end
+
 -- What take() may write: jobs, those that missed their deadline, those a limit blocks; the ranks of the best `look` jobs this
 -- worker may find next ('' for none), and the keys that others may find some in (this worker has no slot for them, or leaves
--- some behind). meta: {base, limited, ties, slots}; ties: what the call lets go besides; slots: all of the worker, or nil.
-local function pick(ready_keys, limits, limit, job_prefix, us, look, meta)
-  local base, ties = meta[1], meta[3]
+-- some behind). queue: {base, limited, ties or nil, slots or nil}; ties: what the call lets go, made here when something is;
+-- slots: all that the worker has.
+local function pick(ready_keys, limits, limit, job_prefix, us, look, queue)
+  local base = queue[1]
   -- Where jobs may be parked, some more are read: a backlog of one tenant must not use up the claim.
-  local candidates, room, behind = read_ready(ready_keys, limits, limit, { look, meta[2] and 100 or 0 })
+  local candidates, room, behind = read_ready(ready_keys, limits, limit, { look, queue[2] and 100 or 0 })
   local jobs, missed, parks, leave, left, seen = {}, {}, {}, {}, {}, {}
-  local book = meta[2] and open_limits(base, true, ties.freed)
+  local book = queue[2] and open_limits(base, true, queue[3])
   local free, top, first = limit, nil, nil
   for _, candidate in ipairs(candidates) do
     local id, rank, key = candidate[1], candidate[2], candidate[3]
@@ -45,46 +52,42 @@ local function pick(ready_keys, limits, limit, job_prefix, us, look, meta)
       if fields.err and not string.find(tostring(fields.err), 'WRONGTYPE') then
         redis.call('HGETALL', job_prefix .. id) -- moved, or forbidden: stop here, before any write
       end
-      local state, deadline, on_miss, token, waiters = nil, nil, nil, 0, nil
-      local task, group, own, tied, awaits, cost, since = nil, nil, nil, nil, nil, 1, nil
+      local state, deadline, on_miss, token, waiters, tied, own, cost = nil, nil, nil, 0, nil, nil, nil, 1
       for i = 1, #fields, 2 do
         local name = fields[i]
         if name == 'state' then state = fields[i + 1]
-        elseif name == 'task' then task = fields[i + 1]
         elseif name == 'deadline_ms' then deadline = tonumber(fields[i + 1])
         elseif name == 'on_miss' then on_miss = fields[i + 1]
         elseif name == 'token' then token = tonumber(fields[i + 1]) or 0
         elseif name == 'waiters' then waiters = fields[i + 1]
         elseif name == 'tied' then tied = fields[i + 1]
         elseif name == 'limits' then own = fields[i + 1]
-        elseif name == 'group' then group = fields[i + 1]
-        elseif name == 'awaits' then awaits = fields[i + 1]
-        elseif name == 'enqueued_ms' then since = tonumber(fields[i + 1])
         elseif name == 'cost' then cost = tonumber(fields[i + 1]) or 1 end
       end
-      if cost ~= 1 then cost = math.max(1, math.min(cost, meta[4] or limit)) end
+      if cost ~= 1 then cost = math.max(1, math.min(cost, queue[4] or limit)) end
       local goes = 'left'
       if state ~= 'ready' then
         -- Listed here, but its home is elsewhere (or it has none, or no hash): only the entry goes. Its slot is left: look again.
         goes = 'gone'
       elseif deadline and deadline * 1000 <= us and on_miss ~= 'run' then
         goes = 'gone'
-        missed[#missed + 1] = { id, waiters, task or '' }
-        if tied then note_tie(ties, base, id, 'ready', true, 0) end
+        missed[#missed + 1] = { id, waiters, value_of(fields, 'task') or '' }
+        if tied then queue[3] = note_tie(queue[3], base, id, 'ready', true, 0) end
       elseif cost > free then
         stays = true
-        if since and since * 1000 + OVERTAKEN <= us then free = 0 end
+        if (tonumber(value_of(fields, 'enqueued_ms') or '') or 0) * 1000 + OVERTAKEN <= us then free = 0 end
       else
         local wanted, instance, from, holds
+        local awaits = tied and value_of(fields, 'awaits')
         if book or own then
-          book = book or open_limits(base, false, ties.freed)
-          wanted = limits_on(book, own, task, group)
+          book = book or open_limits(base, false, queue[3])
+          wanted = limits_on(book, own, value_of(fields, 'task'), value_of(fields, 'group'))
           instance, from = blocker_of(book, wanted, us)
         end
         if instance then
           goes = 'gone'
           parks[#parks + 1] = { id, rank, instance, from }
-          if awaits and awaits ~= instance then ties.woken[awaits] = (ties.woken[awaits] or 0) + 1 end
+          if awaits and awaits ~= instance then queue[3] = pass_on(queue[3], awaits) end
         else
           if wanted then holds = grant(book, wanted, us) end
           -- With the clock behind, not just one more: a failover may have forgotten the claim that was given that one.
@@ -160,10 +163,4 @@ local function take(picked, ready_keys, job_prefix, base, worker, running, stats
   count(stats, now, 'expired', #missed)
   if #picked.parks > 0 then park(base, picked.parks) end
   return replies
-end
-
--- For fair: the queue's virtual time is where the last job that was taken began.
-local function advance(meta, policy, vtime, top)
-  local start = top and policy == 'fair' and tonumber(top) % 1e13
-  if start and start > (tonumber(vtime) or 0) then redis.call('HSET', meta, 'vtime', string.format('%.17g', start)) end
 end

@@ -4,7 +4,7 @@ to read the reply.
 Pure: no I/O, so the async and the sync store share it. One function per script, named after it.
 """
 
-from taskq.commands.call import BATCH, Call, Confirm, Word, check_reply, plain, text
+from taskq.commands.call import BATCH, Call, Confirm, Word, check_reply, map_of, plain, text
 from taskq.commands.care import (
     REPAIRS,
     Finding,
@@ -32,6 +32,17 @@ from taskq.commands.health import (
     trim_roster,
 )
 from taskq.commands.limits import LIMITS_A_CALL, Limited, limit, pause_name, pause_words
+from taskq.commands.look import (
+    Ahead,
+    Band,
+    Holder,
+    LimitSeen,
+    Seen,
+    SignalsSeen,
+    Waiting,
+    explain,
+    signals,
+)
 from taskq.commands.operate import (
     QueueStats,
     configure,
@@ -43,14 +54,18 @@ from taskq.commands.operate import (
     stats,
 )
 from taskq.commands.produce import (
+    CREATED,
     Enqueued,
     NewJob,
     Outcome,
+    Sent,
     cancel,
     conflict,
     enqueue,
     not_found,
     parse_announcement,
+    time_at,
+    unreachable,
     watch,
 )
 from taskq.commands.schedule import (
@@ -58,6 +73,7 @@ from taskq.commands.schedule import (
     definition_of,
     definitions,
     due_schedules,
+    due_word,
     next_ticks,
     schedule,
     schedule_names,
@@ -80,10 +96,13 @@ from taskq.commands.work import (
 
 __all__ = [
     "BATCH",
+    "CREATED",
     "LIMITS_A_CALL",
     "MEASURES",
     "REPAIRS",
     "Ack",
+    "Ahead",
+    "Band",
     "Beat",
     "Buried",
     "Call",
@@ -94,6 +113,8 @@ __all__ = [
     "Failure",
     "Finding",
     "Held",
+    "Holder",
+    "LimitSeen",
     "Limited",
     "Measure",
     "Mend",
@@ -102,7 +123,11 @@ __all__ = [
     "Place",
     "QueueStats",
     "Reaped",
+    "Seen",
+    "Sent",
+    "SignalsSeen",
     "Stored",
+    "Waiting",
     "Word",
     "ack",
     "audit",
@@ -115,7 +140,9 @@ __all__ = [
     "definition_of",
     "definitions",
     "due_schedules",
+    "due_word",
     "enqueue",
+    "explain",
     "fail",
     "fields",
     "forget",
@@ -124,6 +151,7 @@ __all__ = [
     "kind",
     "leave_roster",
     "limit",
+    "map_of",
     "members",
     "next_ticks",
     "not_found",
@@ -146,8 +174,11 @@ __all__ = [
     "schedule",
     "schedule_names",
     "server_time",
+    "signals",
     "stats",
     "text",
+    "time_at",
     "trim_roster",
+    "unreachable",
     "watch",
 ]

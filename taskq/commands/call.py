@@ -58,6 +58,11 @@ def map_of(flat: Sequence[bytes]) -> dict[str, str]:
     return {text(name): text(value) for name, value in zip(pairs, pairs, strict=False)}
 
 
+def whole(value: str) -> int:
+    """A counter or time as stored; 0 for what is none."""
+    return int(value) if len(value) < 20 and value.isdecimal() else 0
+
+
 def plain(*words: Word, parse: Callable[[Any], T]) -> Call[T]:
     """A plain Redis command, for reads and for the roster, which is no queue state."""
     return Call("", (), words, parse)

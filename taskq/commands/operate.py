@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from taskq.commands.call import BATCH, Call, Word, map_of, text
+from taskq.commands.call import BATCH, Call, Word, map_of, text, whole
+from taskq.commands.look import Holder
 from taskq.errors import StoreUnavailable
 from taskq.keys import QueueKeys
 
@@ -20,11 +21,12 @@ class QueueStats(NamedTuple):
     next_due_ms: int
     head: tuple[str, float, int] | None
     """Id, rank and enqueue time (ms) of the first ready job."""
-
-
-def _whole(value: str) -> int:
-    """A counter or time as stored; 0 for what is none."""
-    return int(value) if len(value) < 20 and value.isdecimal() else 0
+    slots: dict[str, int]
+    """Worker: jobs it can run at once, as it said in its last beat."""
+    parked: dict[str, int]
+    """Limit (instance): jobs it blocks."""
+    limits: dict[str, str]
+    """Limit: its definition."""
 
 
 def revive(keys: QueueKeys, ids: Sequence[str]) -> Call[dict[str, str]]:
@@ -101,17 +103,20 @@ def stats(keys: QueueKeys) -> Call[QueueStats]:
     def parse(reply: list[Any]) -> QueueStats:
         jobs = {text(n): c for n, c in zip(reply[2][::2], reply[2][1::2], strict=True)}
         classes = {text(n): c for n, c in zip(reply[3][::2], reply[3][1::2], strict=True)}
-        holders = zip(reply[4][::3], reply[4][1::3], reply[4][2::3], strict=True)
+        workers = Holder.read(reply[4])
         job_id, rank, enqueued = reply[8]
         return QueueStats(
             int(reply[1]),
             jobs,
             classes,
-            {text(worker): (count, text(word)) for worker, count, word in holders},
+            {one.worker: (one.running, one.life) for one in workers},
             map_of(reply[5]),
-            {name: _whole(value) for name, value in map_of(reply[6]).items()},
+            {name: whole(value) for name, value in map_of(reply[6]).items()},
             int(reply[7]),
-            (text(job_id), float(rank), _whole(text(enqueued))) if job_id else None,
+            (text(job_id), float(rank), whole(text(enqueued))) if job_id else None,
+            {one.worker: one.slots for one in workers},
+            {text(n): c for n, c in zip(reply[9][::2], reply[9][1::2], strict=True)},
+            map_of(reply[10]),
         )
 
     return Call(
@@ -127,7 +132,8 @@ def stats(keys: QueueKeys) -> Call[QueueStats]:
             keys.suspects,
             keys.meta,
             keys.stats,
+            keys.vitals,
         ),
-        (keys.job_prefix, keys.alive_prefix, keys.running_prefix),
+        (keys.job_prefix, keys.alive_prefix, keys.running_prefix, keys.prefix),
         parse,
     )

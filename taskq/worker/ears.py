@@ -27,6 +27,8 @@ from taskq.worker.shares import room_of
 
 log = getLogger("taskq.pump")
 
+#: How long a queue is left alone while others keep the worker too busy to listen, s.
+OVERLOOKED = 0.5
 #: How long a token that was offered to others and came back counts as one's own, s.
 OWN = 0.02
 #: How long a worker that is the only one to listen offers none, s.
@@ -87,6 +89,13 @@ class Ears:
             self._wait = asyncio.get_running_loop().create_task(self._listen())
         elif not self._heard.issuperset(self._lists()) and self._ending is None:
             self._ending = asyncio.get_running_loop().create_task(self._listen_anew())
+
+    def look_at_the_unheard(self, now: float) -> None:
+        """A worker that never rests hears no wake-ups: it looks at its queues by itself."""
+        if not self.listening:
+            for line in self._lines:
+                if not line.hot and now - line.looked_at > OVERLOOKED:
+                    line.hot = True
 
     def stop(self) -> None:
         """Give up the wait and its connection; the next `listen` opens another."""
@@ -183,7 +192,7 @@ class Ears:
             return
         if claims.next_due_ms >= 0:  # the news may have been a due time
             due = asyncio.get_running_loop().time() + claims.next_due_ms / 1000
-            line.due_at = min(line.due_at, due)
+            line.due_at = min(line.due_at, max(due, line.held_until))
 
     @property
     def _keep_ms(self) -> int:

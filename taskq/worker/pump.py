@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from taskq import commands
@@ -33,8 +33,8 @@ from taskq.worker.shares import class_slots, depth
 
 log = logging.getLogger("taskq.pump")
 
-#: How long a queue is left alone while others keep the worker too busy to listen, s.
-OVERLOOKED = 0.5
+#: Jobs that are promoted in one call.
+PROMOTED = 100
 #: A safety look at a queue that nobody woke us for, jittered, s.
 LONGEST_NAP = 60.0
 
@@ -73,6 +73,8 @@ class Pump:
         """True while it sleeps with nothing to run, to report or to claim."""
         self.classes: dict[str, set[str]] = {line.queue: set() for line in lines}
         """Capability classes beside the common one that are claimed from, by queue."""
+        self.on_tick: Callable[[Line], Awaitable[float]] = _leave_alone
+        """What fires ticks that are due; how long (s) to leave the queue's timers alone then."""
         self.seek: Callable[[Line], None] = lambda line: None
         """Called when there may be jobs of a class that is not known here."""
         self._health = health
@@ -157,7 +159,7 @@ class Pump:
             self._fits.look(self._runner.taken)
         now = asyncio.get_running_loop().time()
         if len(self._lines) > 1:
-            self._look_at_the_quiet(now)
+            self.ears.look_at_the_unheard(now)
         for group in groups:
             line = group[0]
             if len(group) > 1:
@@ -169,13 +171,6 @@ class Pump:
             # in which no queue needed anything does not count: with one slot every other is such.
             self._groups = [*groups[1:], groups[0]]
         return busy
-
-    def _look_at_the_quiet(self, now: float) -> None:
-        """A worker that never rests hears no wake-ups: it looks at its other queues by itself."""
-        if not self.ears.listening:
-            for line in self._lines:
-                if not line.hot and now - line.looked_at > OVERLOOKED:
-                    line.hot = True
 
     async def _attempt(self, line: Line, work: Work) -> bool:
         """Do something for a queue; when that cannot be done, only this queue rests. Raises
@@ -332,10 +327,7 @@ class Pump:
             asyncio.get_running_loop().call_later(0.1, self.heat, line.queue)
         elif limit > 0:
             self._look_on(line, claims, limit)
-        if claims.next_due_ms < 0:
-            line.due_at = math.inf
-        else:
-            line.due_at = asyncio.get_running_loop().time() + claims.next_due_ms / 1000
+        line.know_due(claims.next_due_ms, asyncio.get_running_loop().time())
 
     def _look_on(self, line: Line, claims: Claims, limit: int) -> None:
         """Is there more where this came from?"""
@@ -352,11 +344,13 @@ class Pump:
             line.hot = True
 
     async def _promote(self, line: Line) -> None:
-        moved, next_due_ms = await self._store.run(commands.promote(line.keys))
+        moved, next_due_ms = await self._store.run(commands.promote(line.keys, PROMOTED))
         if moved:
             line.hot = True
-        now = asyncio.get_running_loop().time()
-        line.due_at = math.inf if next_due_ms < 0 else now + max(next_due_ms, 1) / 1000
+        loop = asyncio.get_running_loop()
+        if next_due_ms == 0 and moved < PROMOTED:  # what is due is no job: a schedule's tick
+            line.held_until = loop.time() + await self.on_tick(line)
+        line.know_due(max(next_due_ms, 1) if next_due_ms >= 0 else -1, loop.time())
 
     # Trouble
 
@@ -392,3 +386,7 @@ class Pump:
             self._bell = None
             self.idle = False
             timer.cancel()
+
+
+async def _leave_alone(line: Line) -> float:
+    return 1.0

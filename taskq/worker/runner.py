@@ -7,6 +7,7 @@ The report is only noted on the queue's line; the pump sends it. Never talks to 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 import sys
@@ -20,6 +21,7 @@ from taskq.codec import Codec
 from taskq.commands import Ack, ClaimedJob, Failure
 from taskq.context import Context
 from taskq.errors import InvalidName, LeaseLost
+from taskq.inherit import PARENT
 from taskq.keys import check_name, is_class
 from taskq.registry import Registry
 from taskq.settings import Settings
@@ -110,14 +112,23 @@ class Runner:
             if task.context_name is not None:
                 run.context = self._context(run)
                 args = task.inject(run.context, args, kwargs)
-            if task.executor == "async":
-                self._start_coroutine(run, task.fn(*args, **kwargs))
-            else:
-                call = functools.partial(task.fn, *args, **kwargs)
-                run.handle = self.threads.run(call)
-                run.handle.add_done_callback(functools.partial(self._thread_ended, run))
+            if run.parent is None:
+                self._start_here(run, args, kwargs)
+            else:  # in a context of its own, where what it enqueues finds its deadline
+                context = contextvars.copy_context()
+                context.run(PARENT.set, run.parent)
+                context.run(self._start_here, run, args, kwargs)
         except Exception as error:
             self.fail(run, error)
+
+    def _start_here(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        task = run.task
+        if task.executor == "async":
+            self._start_coroutine(run, task.fn(*args, **kwargs))
+        else:
+            call = functools.partial(task.fn, *args, **kwargs)
+            run.handle = self.threads.run(call)
+            run.handle.add_done_callback(functools.partial(self._thread_ended, run))
 
     def _refuse(self, line: Line, job: ClaimedJob) -> None:
         """No id of ours, perhaps no text: nobody enqueued it, and a task could not print it."""
@@ -223,6 +234,7 @@ class Runner:
             token=int(job.token),
             worker_id=run.line.worker,
             deadline_ms=job.number(b"deadline_ms"),
+            parent=run.parent,
         )
         run.slot = self.processes.take()
         run.handle = asyncio.get_running_loop().create_task(self._drive_process(run, work))

@@ -17,6 +17,7 @@ from taskq.errors import StoreError
 from taskq.registry import Registry
 from taskq.settings import Settings
 from taskq.store import Store
+from taskq.worker.clockwork import Clockwork
 from taskq.worker.line import Line
 from taskq.worker.obituary import Obituary
 from taskq.worker.pump import Pump
@@ -33,13 +34,20 @@ class Upkeep:
     """The chores of one worker. `process_slots`: it can run jobs of the class `process`."""
 
     def __init__(
-        self, store: Store, settings: Settings, registry: Registry, pump: Pump, process_slots: int
+        self,
+        store: Store,
+        settings: Settings,
+        registry: Registry,
+        pump: Pump,
+        process_slots: int,
+        clockwork: Clockwork,
     ) -> None:
         self._store = store
         self._settings = settings
         self._registry = registry
         self._pump = pump
         self._process_slots = process_slots
+        self._clockwork = clockwork
         self._sought: dict[str, float] = {}
         """Event-loop time of the last look for classes that somebody's wake-up led to, by queue."""
         self._seeking: dict[str, asyncio.Task[None]] = {}
@@ -61,6 +69,7 @@ class Upkeep:
                 wait = max(0.05, reaped.wait_ms / 1000)
                 if reaped.jobs or passes % CLASSES_EVERY == 0:
                     await self.find_classes(line)
+                await self._clockwork.announce_what_is_left(line)
                 passes += 1
             except StoreError as error:
                 log.debug("upkeep of %s: %s", line.queue, error)

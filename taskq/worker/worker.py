@@ -18,6 +18,8 @@ from taskq.partition import shown_places
 from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
+from taskq.worker.clockwork import Clockwork
+from taskq.worker.declare import declare_limits
 from taskq.worker.drain import drain
 from taskq.worker.health import Health
 from taskq.worker.heart import Heart
@@ -113,7 +115,11 @@ class Worker:
             cut_off=self._cut_off,
             put_down=self._put_down,
         )
-        self.upkeep = Upkeep(self.store, self.settings, app, self.pump, process_slots)
+        self.clockwork = Clockwork(self.store, self.settings, app)
+        self.pump.on_tick = self.clockwork.turn
+        self.upkeep = Upkeep(
+            self.store, self.settings, app, self.pump, process_slots, self.clockwork
+        )
         self.recycling = Recycling(self.settings, self.runner, identity)
         self.pump.seek = self.upkeep.seek
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -253,11 +259,13 @@ class Worker:
                 await self.store.run(
                     commands.plain("SADD", shared.queues, line.queue, parse=int), tries=3
                 )
+                await declare_limits(self.store, line.keys, self.app.limits, line.name)
                 if wanted is not None and wanted.meta():
                     await self.store.run(commands.configure(line.keys, wanted.meta()), tries=3)
             except StoreUnavailable as error:
                 log.warning("queue %s: not listed, its settings not written: %s", line.queue, error)
             await self.upkeep.find_classes(line)
+            await self.clockwork.announce(line)
         if self._obituary is not None:
             try:
                 await self.upkeep.bury(self.lines, self._obituary)

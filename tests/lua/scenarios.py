@@ -24,7 +24,7 @@ class Case:
 
     @property
     def reads_only(self) -> bool:
-        return self.script in ("audit", "held", "rights", "stats")
+        return self.script in ("audit", "explain", "held", "rights", "signals", "stats")
 
     def __str__(self) -> str:
         return self.name
@@ -242,6 +242,24 @@ def _stats(engine: Engine) -> Call[Any]:
     return commands.stats(engine.keys)
 
 
+def _explain(engine: Engine) -> Call[Any]:
+    _to_claim(engine)
+    engine.client.sadd(engine.keys.classes, "gpu")
+    engine.client.hset(engine.keys.averages, mapping={"t": "5", "*": "6"})
+    engine.client.hset(engine.keys.meta, "limited", "1")
+    engine.client.hset(engine.keys.prefix + "limits", "l", "concurrency=1 on=queue")
+    engine.seed_running("x")
+    engine.client.sadd(engine.keys.prefix + "holding:l", "x")
+    return commands.explain(engine.keys, "d")
+
+
+def _signals(engine: Engine) -> Call[Any]:
+    _to_claim(engine)
+    engine.client.sadd(engine.keys.classes, "gpu")
+    engine.client.hset(engine.keys.averages, mapping={"t": "5", "*": "6"})
+    return commands.signals(engine.keys)
+
+
 def _damaged(engine: Engine) -> list[Place]:
     """A queue with some of everything that repair mends."""
     engine.seed_ready("fine")
@@ -312,6 +330,7 @@ CASES = [
         ("claim", "", _claim),
         ("configure", "", _configure),
         ("enqueue", "", _enqueue),
+        ("explain", "", _explain),
         ("fail", "", _fail),
         ("forget", "", _forget),
         ("heartbeat", "", _heartbeat),
@@ -329,6 +348,7 @@ CASES = [
         ("retire", "", _retire),
         ("revive", "", _revive),
         ("rights", "", _rights),
+        ("signals", "", _signals),
         ("schedule", "", _schedule),
         ("schedule", " removed", _schedule_removed),
         ("stats", "", _stats),

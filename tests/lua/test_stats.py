@@ -12,9 +12,10 @@ def stats(engine: Engine) -> QueueStats:
 
 
 def test_an_empty_queue_has_nothing_anywhere(engine: Engine) -> None:
-    nothing = dict.fromkeys(["ready", "scheduled", "retry", "running", "dead", "done"], 0)
+    places = ["ready", "scheduled", "retry", "running", "dead", "done", "blocked"]
+    nothing = dict.fromkeys(places, 0)
 
-    assert stats(engine) == QueueStats(START, nothing, {}, {}, {}, {}, -1, None)
+    assert stats(engine) == QueueStats(START, nothing, {}, {}, {}, {}, -1, None, {}, {}, {})
     assert engine.dump() == {}
 
 
@@ -43,13 +44,16 @@ def test_it_counts_every_place_and_writes_nothing(engine: Engine) -> None:
 
     assert seen == QueueStats(
         START,
-        {"ready": 5, "scheduled": 1, "retry": 1, "running": 3, "dead": 1, "done": 2},
+        {"ready": 5, "scheduled": 1, "retry": 1, "running": 3, "dead": 1, "done": 2, "blocked": 0},
         {"gpu": 3, "idle": 0},
         {"w1": (1, "alive"), "w2": (2, "suspect"), "w3": (0, "silent")},
         {"policy": "aging"},
         {"enqueued": 12, "completed": 1},
         80,
         ("r1", 40000000000123.0, START),
+        {"w1": 0, "w2": 0, "w3": 0},
+        {},
+        {},
     )
     assert engine.changed(before) == {}
 
@@ -71,7 +75,7 @@ def test_two_hundred_workers_and_classes_are_looked_at(engine: Engine) -> None:
 
 
 def test_without_a_next_job_its_words_are_empty_on_the_wire(engine: Engine) -> None:
-    assert engine.raw(commands.stats(engine.keys))[-1] == [b"", b"", b""]
+    assert engine.raw(commands.stats(engine.keys))[8] == [b"", b"", b""]
     engine.client.zadd(engine.keys.ready, {"ghost": 7})
-    assert engine.raw(commands.stats(engine.keys))[-1] == [b"ghost", b"7", b""]
+    assert engine.raw(commands.stats(engine.keys))[8] == [b"ghost", b"7", b""]
     engine.client.unlink(engine.keys.ready)

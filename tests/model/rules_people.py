@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from taskq.commands import Outcome, QueueStats
 from taskq.errors import JobNotFound, LeaseLost, WrongState
-from tests.model.rules_workers import owns
+from tests.model.rules_workers import SLOTS, owns
 from tests.model.world import ENDED, World
 
 MAX_WAITERS = 20
@@ -149,7 +149,8 @@ def stats(world: World) -> QueueStats:
     holders = {worker: len(world.index(f"running:{worker}")) for worker in world.holders}
     jobs = {name: len(world.index(name)) for name in ("scheduled", "retry", "dead", "done")}
     jobs["ready"] = len(world.ready("")) + sum(classes.values())
-    jobs["running"] = sum(holders.values())
+    jobs["running"], jobs["blocked"] = sum(holders.values()), 0
+    slots = {worker: SLOTS if worker in world.vitals else 0 for worker in world.holders}
     workers = {}
     for worker, count in holders.items():
         word = "suspect" if worker in world.suspects else "silent"
@@ -160,4 +161,5 @@ def stats(world: World) -> QueueStats:
         head = (job_id, float(rank), int(world.jobs.get(job_id, {}).get("enqueued_ms", 0)))
     counters = {name: n for name, n in world.stats.items() if n}
     due = world.next_due()
-    return QueueStats(world.now, jobs, classes, workers, dict(world.meta), counters, due, head)
+    meta = dict(world.meta)
+    return QueueStats(world.now, jobs, classes, workers, meta, counters, due, head, slots, {}, {})
