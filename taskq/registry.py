@@ -17,6 +17,8 @@ from taskq.cron.rules import Rule, cron_rule, every_rule
 from taskq.errors import ConfigError, InvalidOption, UnknownTask
 from taskq.handle import Job
 from taskq.keys import check_name
+from taskq.limit import Limit
+from taskq.limit_book import LimitBook
 from taskq.options import OptionWords, checked
 from taskq.partition import partition_names
 from taskq.queue_settings import QueueSettings
@@ -35,6 +37,7 @@ class Registry(ABC):
         self.queues: dict[str, QueueSettings] = {}
         self.partitions: dict[str, int] = {}
         """How many partitions a queue has; those with one are not in here."""
+        self.limits = LimitBook(self.tasks, self.queues)
         self.declared: dict[tuple[str, str], Declared] = {}
         """Schedules of this app's code, by queue and name."""
         self.codec = Codec()
@@ -111,6 +114,7 @@ class Registry(ABC):
                 function, name=task_name, options=options, executor=kind, sender=self
             )
             self.tasks[task_name] = task
+            self.limits.changed()
             return task
 
         return register if fn is None else register(fn)
@@ -208,13 +212,19 @@ class Registry(ABC):
         horizon: float | None = None,
         patience: Sequence[float] | None = None,
         max_jobs: int | None = None,
+        on_full: str | None = None,
+        weights: Mapping[str, float] | None = None,
+        limits: Sequence[Limit] = (),
         partitions: int = 1,
     ) -> QueueSettings:
         """Say how a queue orders and bounds its jobs; workers write it to Redis when they start.
 
-        `policy`: "strict" (priority first) or "aging" (every job is the most urgent in the end).
+        `policy`: "strict" (priority first), "aging" (every job is the most urgent in the end) or
+        "fair" (groups take turns by what they use, and by `weights`, 1 each).
         `horizon` (s): when a job without a deadline counts as due. `patience`: ten waits (s), for
         priority 0 to 9. See docs/guarantees.md.
+        `on_full`: what an enqueue does when `max_jobs` wait: "reject" (QueueFull), "wait" for room,
+        or "drop_oldest". `limits`: for all its jobs together; see docs/limits.md.
         `partitions`: 2 to 64 spread a queue that is too busy for one Redis core; every program that
         enqueues must say the same number. See docs/high-availability.md.
         """
@@ -224,9 +234,13 @@ class Registry(ABC):
             horizon=horizon,
             patience=patience,
             max_jobs=max_jobs,
+            on_full=on_full,
+            weights=weights,
+            limits=limits,
             partitions=partitions,
         )
         self.queues[name] = settings
+        self.limits.changed()
         self.partitions.pop(name, None)
         if partitions > 1:
             self.partitions[name] = partitions

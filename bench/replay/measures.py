@@ -44,7 +44,8 @@ def beyond_patience(
 ) -> float:
     """The most that a job waited beyond its patience (s by priority); negative: nobody did."""
     return max(
-        wait - patience(priority) for priority, found in waits(trace, records).items()
+        wait - patience(priority)
+        for priority, found in waits(trace, records).items()
         for wait in found
     )
 
@@ -59,9 +60,7 @@ class Span:
     running: Mapping[str, int]
 
 
-def spans(
-    trace: Trace, records: Sequence[Record], since: float = float("-inf")
-) -> Iterator[Span]:
+def spans(trace: Trace, records: Sequence[Record], since: float = float("-inf")) -> Iterator[Span]:
     """The run cut at each arrival, start and end. The mappings change with the next span.
 
     A job that never started waits to the end, one that never ended runs to the end. `since`: when
@@ -97,7 +96,7 @@ def jain(shares: Sequence[float]) -> float:
 
 
 def fairness(trace: Trace, records: Sequence[Record], since: float = float("-inf")) -> float:
-    """Jain's index over slot time per weight that tenants got while all of them had jobs waiting."""
+    """Jain's index over the slot time per weight that tenants got while all had jobs waiting."""
     weights = dict(trace.weights)
     got = dict.fromkeys((job.tenant for job in trace.arrivals), 0.0)
     for span in spans(trace, records, since):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from bench.child import BenchError
 from bench.replay import measures
 from bench.replay.peers import NotHere
 from bench.replay.real import PEER_MARGIN, replay
@@ -51,9 +52,7 @@ def _patience(trace: Trace, records: Sequence[Record], *_: float) -> dict[str, f
     return {"beyond patience": beyond, "longest run": max(job.service for job in trace.arrivals)}
 
 
-def _shares(
-    trace: Trace, records: Sequence[Record], since: float, _: float
-) -> dict[str, float]:
+def _shares(trace: Trace, records: Sequence[Record], since: float, _: float) -> dict[str, float]:
     return {
         "fairness": measures.fairness(trace, records, since),
         "idle": measures.idle_while_waiting(trace, records, since),
@@ -107,11 +106,12 @@ def take_real(
                 if str(reason) not in results.skipped:
                     results.skipped.append(str(reason))
                     say(str(reason))
+            except BenchError as error:
+                results.failures.append(f"{scenario.name}, {trace.name}, {row.name}: {error}")
+                say(str(error))
 
 
-def _take_row(
-    scenario: Scenario, trace: Trace, row: Row, results: Results, server: Server
-) -> None:
+def _take_row(scenario: Scenario, trace: Trace, row: Row, results: Results, server: Server) -> None:
     assert row.setup is not None
     outcome = replay(
         server,
@@ -124,9 +124,7 @@ def _take_row(
         at_most=scenario.at_most,
     )
     margin = 0.0 if row.setup.system == "taskq" else PEER_MARGIN * SPEED
-    found = figures(
-        scenario.figures, trace, outcome.records, since=outcome.since, margin=margin
-    )
+    found = figures(scenario.figures, trace, outcome.records, since=outcome.since, margin=margin)
     found["sent late"] = outcome.late
     results.add(scenario.name, trace.name, row.name, "real", found)
     if trace.name in _DRAWN:
