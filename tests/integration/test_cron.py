@@ -205,6 +205,11 @@ async def test_without_overlap_no_tick_is_enqueued_while_the_last_job_goes_on(
         assert timer is not None
         await eventually(lambda: raw.zscore(keys_of(app).timers, "cron:slow") >= timer + 2000)
         assert len(began) == len(job_ids(raw, keys_of(app))) == 1
+        for same in (
+            await app.schedules.trigger("slow"),
+            await asyncio.to_thread(app.schedules.trigger_sync, "slow"),
+        ):
+            assert (same.id, same.duplicate) == (began[0], True)
 
         go_on.set()
 
