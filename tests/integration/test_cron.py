@@ -40,12 +40,18 @@ from tests.topologies import cluster
 def cleared(request: pytest.FixtureRequest) -> Iterator[None]:
     """Schedules stay until somebody removes them."""
     yield
-    if "server" in request.fixturenames:
-        with contextlib.closing(request.getfixturevalue("server").client()) as client:
-            keys = client.keys(f"{request.getfixturevalue('namespace')}:*:schedules")
-            keys += client.keys(f"{request.getfixturevalue('namespace')}:*:timers")
-            if keys:
-                client.unlink(*keys)
+    if "server" not in request.fixturenames:
+        return
+    namespace = request.getfixturevalue("namespace")
+    with contextlib.closing(request.getfixturevalue("server").client()) as client:
+        # And what ticked while the last worker of the test stopped has not been run.
+        for ready in client.keys(f"{namespace}:*:ready"):
+            base = ready.decode().removesuffix("ready")
+            jobs = [f"{base}job:{one.decode()}" for one in client.zrange(ready, 0, -1)]
+            client.unlink(ready, *jobs, *client.keys(f"{base}unique:*"))
+        for family in ("schedules", "timers"):
+            for key in client.keys(f"{namespace}:*:{family}"):
+                client.unlink(key)
 
 
 def keys_of(app: TaskQ, queue: str = "default") -> QueueKeys:
@@ -369,6 +375,33 @@ async def test_a_schedule_that_many_change_while_it_fires_stays_whole(app: TaskQ
         await app.schedules.resume("x")
         count = len(ran)
         await eventually(lambda: len(ran) > count)
+
+
+async def test_a_worker_that_stops_leaves_ticks_to_others(app: TaskQ, raw: redis.Redis) -> None:
+    go_on = asyncio.Event()
+    running: list[str] = []
+
+    @app.task
+    async def hold(ctx: Context) -> None:
+        running.append(ctx.job_id)
+        await go_on.wait()
+
+    note, _ = a_task(app)
+    async with app, working(app) as worker:
+        await hold.enqueue()
+        await eventually(lambda: running)
+        worker.stop()
+        await eventually(lambda: not worker.pump.accepting)
+        await app.schedules.add("x", note, every=1)
+        (line,) = worker.lines
+        line.due_at = 0.0  # it looks
+        worker.pump.ring()
+        due = raw.zscore(keys_of(app).timers, "cron:x")
+        assert due is not None
+        await eventually(lambda: time.time() * 1000 > due + 1000)
+        assert raw.zscore(keys_of(app).timers, "cron:x") == due
+        await app.schedules.remove("x")
+        go_on.set()
 
 
 async def test_a_full_queue_keeps_the_tick_until_there_is_room(
