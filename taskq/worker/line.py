@@ -18,8 +18,10 @@ class Line:
 
     __slots__ = (
         "acks",
+        "barren",
         "beaten_at",
         "cancelled",
+        "curious",
         "deep",
         "due_at",
         "failures",
@@ -68,6 +70,10 @@ class Line:
         """How long runs took; the heart tells Redis."""
         self.hot = True
         """There may be ready jobs."""
+        self.curious = False
+        """It was woken, perhaps for a class of jobs that is not known here yet."""
+        self.barren = 0
+        """Claims in a row that left jobs behind and brought none."""
         self.ranks: tuple[float, ...] = ()
         """Ranks of the best jobs that were ready at the last look, best first. Only partitions are
         asked for more than one.

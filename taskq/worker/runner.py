@@ -60,6 +60,7 @@ class Runner:
         """By queue and job id: an id names a job only within its queue."""
         self.taken = 0
         """Slots the runs occupy: what they cost."""
+        self._fragile = 0
         self.state: Any = None
         self.done = 0
         self.failed = 0
@@ -98,6 +99,7 @@ class Runner:
             return
         self.running[line.queue, job.id] = run
         self.taken += run.cost
+        self._fragile += run.fragile
         try:
             run.limit_time(self._settings.timeout)
             if run.slack is not None:
@@ -262,6 +264,7 @@ class Runner:
             return False
         del self.running[run.line.queue, run.job.id]
         self.taken -= run.cost
+        self._fragile -= run.fragile
         return True
 
     def _complete(self, run: Run, value: Any) -> None:
@@ -354,7 +357,7 @@ class Runner:
 
     def runs_fragile(self) -> bool:
         """Is one of the runs a job whose next crash would be its last?"""
-        return any(run.fragile for run in self.running.values())
+        return self._fragile > 0
 
     def runs(self, run: Run) -> bool:
         """True while this very run goes on."""
