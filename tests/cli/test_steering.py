@@ -142,8 +142,9 @@ def test_a_struck_task_is_refused_and_stopped(cli: Cli) -> None:
     assert "1 running jobs were asked to stop" in ran.err
     assert refused.code == 4
     assert "taskq task unstrike work" in refused.error
-    wait_until(lambda: cli.state(runs) == "cancelled")
+    assert cli.call("job", "show", runs, "--json").json["cancel_requested"]
     (cli.folder / "go-a").touch()
+    wait_until(lambda: cli.exists("ended-a"))
     assert cli.run("enqueue", "add", "1", "--wait", "--timeout", "10s").out == "3\n"
 
     back = cli.call("task", "unstrike", "work")
