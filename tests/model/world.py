@@ -154,9 +154,7 @@ class World:
 
     # Moves that scripts share
 
-    def rank(
-        self, priority: int, deadline: int | None, at: float, start: float = 0.0
-    ) -> float:
+    def rank(self, priority: int, deadline: int | None, at: float, start: float = 0.0) -> float:
         """By the queue's policy, from taskq.rank. `start`: virtual, for `fair`."""
         at = int(at)
         if self.meta.get("policy") == "fair":
