@@ -22,6 +22,7 @@ from taskq.commands import Confirm, NewJob
 from taskq.handle import Job
 from taskq.job import JobIds, JobInfo
 from taskq.keys import check_name, check_place
+from taskq.looking import Looking
 from taskq.options import NOTHING, Options, OptionWords, checked_for_call
 from taskq.partition import partition_of
 from taskq.registry import Registry, find_task
@@ -33,7 +34,7 @@ from taskq.url import Tls
 R = TypeVar("R")
 
 
-class TaskQ(Registry):
+class TaskQ(Looking, Registry):
     """A set of tasks and the door to their queues.
 
     `url`: `redis://`, `rediss://`, `unix://` or `host:port`; None leaves it to the settings. Other
