@@ -1,4 +1,4 @@
--- ack: running -> completed, then ready -> running | expired | blocked; report finished jobs and fill their slots in one call.
+-- ack: running -> completed, then blocked -> ready, then ready -> running | expired | blocked; report finished jobs and fill their slots in one call.
 -- Why: only the worker that holds the current token may end a job; a late ack, after the job went to another worker, writes
 --   nothing and is told STALE. The same ack sent twice counts once. Claiming in the same call halves the round trips. What
 --   an ended job held of limits is free for the claim, or wakes whom they block, in the same step: none can leak.
@@ -27,7 +27,8 @@
 -- {"PAUSED" | "LAPSED", now_ms, next_due_ms, "", {...}}    acknowledged, but nothing claimed
 -- Cost: O(k log n) for k acknowledged and claimed jobs, k <= 400; where the queue has limits, for 100 more looked at
 -- Flags: allow-oom
--- @include now_us text ask expect read_job count announce last_until finish trim next_due wake_up next_timer note_timer open_limits grant unpark let_go park take
+-- @include now_us text expect read_job count announce last_until finish trim next_due wake_up take
+-- @rare ask next_timer note_timer open_limits grant unpark let_go pass_on park advance
 local meta, alive, running, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local scheduled, retry, done, wake = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local job_prefix, worker, keep_ms, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -38,7 +39,7 @@ local us = now_us()
 local now = math.floor(us / 1000)
 local queue = redis.call('HMGET', meta, 'paused', 'timer_ms', 'limited', 'policy', 'vtime')
 local due = next_due(scheduled, retry, now, queue[2])
-local lapsed, base, ties = redis.call('EXISTS', alive) == 0, string.sub(job_prefix, 1, -5), new_ties()
+local lapsed, base, ties = redis.call('EXISTS', alive) == 0, string.sub(job_prefix, 1, -5), nil
 local odd, ends, ids, seen = {}, {}, {}, {}
 for position = 7, 3 + 4 * acks, 4 do
   local id, token = ARGV[position], ARGV[position + 1]
@@ -51,7 +52,7 @@ for position = 7, 3 + 4 * acks, 4 do
     seen[id] = true
     ends[#ends + 1] = { id, position, job[4] }
     ids[#ids + 1] = id
-    if job[5] then note_tie(ties, base, id, 'running', true, now) end
+    if job[5] then ties = note_tie(ties, base, id, 'running', true, now, job[5]) end
   else
     odd[#odd + 1], odd[#odd + 2] = id, (seen[id] or job[1] == 'completed') and 'ALREADY' or 'STALE'
   end
@@ -65,9 +66,11 @@ if word == 'OK' and limit > 0 then
     limits[i - 8] = tonumber(ARGV[i - 2 + 4 * acks])
   end
   local look, slots = tonumber(ARGV[#KEYS - 1 + 4 * acks] or 1), tonumber(ARGV[#KEYS + 4 * acks] or '')
-  picked = pick(ready_keys, limits, limit, job_prefix, us, look, { base, queue[3], ties, slots })
+  local found = { base, queue[3], ties, slots }
+  picked = pick(ready_keys, limits, limit, job_prefix, us, look, found)
+  ties = found[3]
 end
-plan_wakes(ties, base, picked and picked.book and picked.book.granted)
+if ties then plan_wakes(ties, base, picked and picked.book and picked.book.granted) end
 
 -- What is claimed comes in before what has ended goes out: while a slot moves to another node, a set that is empty in
 -- between cannot be written to again, and the jobs would be nowhere.
@@ -97,10 +100,11 @@ if #kept > 0 then
   trim(done, job_prefix, now, keep_ms, done_max, 2 * acks + 10)
 end
 count(stats, now, 'completed', #ends)
-let_go(ties, base, now)
+if ties then let_go(ties, base, now) end
 
 if picked then
-  advance(meta, queue[4], queue[5], picked.top)
+  if #picked.parks > 0 then due = next_due(scheduled, retry, now, redis.call('HGET', meta, 'timer_ms')) end
+  if queue[4] == 'fair' and picked.top then advance(meta, queue[5], picked.top) end
   for _, key in ipairs(picked.behind) do wake_up(wake, 1, string.sub(key, #base + 7)) end
 end
 return { word, text(now), due, picked and picked.left or '', odd, unpack(jobs) }

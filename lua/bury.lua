@@ -1,4 +1,4 @@
--- bury: running -> ready | dead | cancelled; take jobs back at once from a worker whose death was seen.
+-- bury: running -> ready | dead | cancelled, then blocked -> ready; take jobs back at once from a worker whose death was seen.
 -- Why: a supervisor that saw its child end has proof, so suspicion and grace are spared: its jobs are ready again in about
 --   a second, and a job that died of it learns what killed the worker. Were the proof wrong, the tokens would still refuse
 --   every report of the worker that is not dead. Burying twice finds nothing the second time.

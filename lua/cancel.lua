@@ -1,4 +1,4 @@
--- cancel: scheduled | ready | blocked | retry | running -> cancelled; at once, or once the job's worker has stopped it.
+-- cancel: scheduled | ready | blocked | retry | running -> cancelled, then blocked -> ready; at once, or once the job's worker has stopped it.
 -- Why: only the owner may end a running job, so others leave a note (field cancel) that the owner hears with its next
 --   heartbeat. The note also stops retry, release and reap from bringing the job back. With the token the owner confirms.
 -- KEYS
@@ -19,7 +19,8 @@
 -- {"OK", state} | {"REQUESTED", worker} | {"ENDED", state} | {"STALE", state} | {"NOT_FOUND", id}
 -- Cost: O(log n)
 -- Flags: allow-oom
--- @include now_us text ask expect read_job count announce last_until finish wake_up next_timer note_timer leave_parked leave_home unpark let_go
+-- @include now_us text expect read_job count announce last_until finish
+-- @rare ask wake_up next_timer note_timer leave_parked leave_home unpark let_go
 local ready, scheduled, retry, done, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local job_prefix, running_prefix, cancels_prefix = ARGV[1], ARGV[2], ARGV[3]
 local id, token, worker, keep_ms = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
@@ -28,7 +29,7 @@ expect({ ready, scheduled, retry, done }, stats)
 local key = job_prefix .. id
 local job = read_job(key, 'state', 'token', 'worker', 'class', 'waiters', 'tied', 'blocked_by')
 if not job then return { 'NOT_FOUND', id } end
-local state, base, ties = job[1], string.sub(job_prefix, 1, -5), new_ties()
+local state, base, ties = job[1], string.sub(job_prefix, 1, -5), nil
 if state == 'running' then
   if token == '' then
     redis.call('SCARD', cancels_prefix .. job[3])
@@ -44,8 +45,8 @@ elseif state ~= 'ready' and state ~= 'blocked' and state ~= 'scheduled' and stat
 end
 
 local now = math.floor(now_us() / 1000)
-if job[6] then note_tie(ties, base, id, state, true, now) end
-plan_wakes(ties, base)
+if job[6] then ties = note_tie(ties, base, id, state, true, now, job[6]) end
+if ties then plan_wakes(ties, base) end
 if state == 'running' then
   redis.call('ZREM', running_prefix .. worker, id)
 else
@@ -53,7 +54,7 @@ else
 end
 finish(key, id, done, 'cancelled', now, keep_ms, {})
 last_until(done, keep_ms)
-let_go(ties, base, now)
+if ties then let_go(ties, base, now) end
 count(stats, now, 'cancelled', 1)
 if job[5] then announce(job[5], id, 'cancelled', '') end
 return { 'OK', 'cancelled' }

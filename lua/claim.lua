@@ -1,4 +1,4 @@
--- claim: ready -> running | expired | blocked; grant leases to one worker.
+-- claim: ready -> running | expired | blocked, then blocked -> ready; grant leases to one worker.
 -- Why: a job must have one owner. Leaving the ready set, entering the worker's running set and getting a fresh fencing
 --   token are one step, so no crash can fall between them. A token is greater than every earlier token of its job, even
 --   when the clock steps back, and not given twice, even when a failover forgot a claim. A worker whose heartbeat has
@@ -29,7 +29,8 @@
 -- {"LAPSED", now_ms, next_due_ms, ""}           no heartbeat: beat, then claim again
 -- Cost: O(k log n) for k claimed jobs, k <= 200; where the queue has limits, for up to 100 looked at
 -- Flags: allow-oom
--- @include now_us text ask expect count announce last_until finish next_due wake_up next_timer note_timer open_limits grant unpark let_go park take
+-- @include now_us text expect count announce last_until finish next_due wake_up take
+-- @rare ask next_timer note_timer open_limits grant unpark let_go pass_on park advance
 local meta, alive, running, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local scheduled, retry, done, wake = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local job_prefix, worker, keep_ms, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -42,17 +43,20 @@ local due = next_due(scheduled, retry, now, queue[2])
 if redis.call('EXISTS', alive) == 0 then return { 'LAPSED', text(now), due, '' } end
 if queue[1] then return { 'PAUSED', text(now), due, '' } end
 
-local ready_keys, limits, base, ties = {}, {}, string.sub(job_prefix, 1, -5), new_ties()
+local ready_keys, limits, base = {}, {}, string.sub(job_prefix, 1, -5)
 for i = 9, #KEYS do
   ready_keys[i - 8] = KEYS[i]
   limits[i - 8] = tonumber(ARGV[i - 4])
 end
 -- With no free slot this only looks: a worker that was woken but is full by now passes the news on.
 local look, slots = tonumber(ARGV[#KEYS - 3] or 1), tonumber(ARGV[#KEYS - 2] or '')
-local picked = pick(ready_keys, limits, limit, job_prefix, us, look, { base, queue[3], ties, slots })
-plan_wakes(ties, base)
+local found = { base, queue[3], nil, slots }
+local picked = pick(ready_keys, limits, limit, job_prefix, us, look, found)
+local ties = found[3]
+if ties then plan_wakes(ties, base) end
 local jobs = take(picked, ready_keys, job_prefix, base, worker, running, stats, done, us, keep_ms)
-let_go(ties, base, now)
-advance(meta, queue[4], queue[5], picked.top)
+if ties then let_go(ties, base, now) end
+if queue[4] == 'fair' and picked.top then advance(meta, queue[5], picked.top) end
 for _, key in ipairs(picked.behind) do wake_up(wake, 1, string.sub(key, #base + 7)) end
+if #picked.parks > 0 then due = next_due(scheduled, retry, now, redis.call('HGET', meta, 'timer_ms')) end
 return { 'OK', text(now), due, picked.left, unpack(jobs) }

@@ -48,6 +48,7 @@ for i = 2, #ARGV, 2 do
 end
 if #turned > 0 then
   for _, suffix in ipairs(turned) do redis.call('RENAME', base .. 'ready' .. suffix, base .. 'turned' .. suffix) end
+  redis.call('HSET', meta, 'turning', '1')
   redis.call('ZADD', timers, math.floor(now_us() / 1000), 'turn')
   note_timer(timers, meta)
   wake_up(wake, 1)

@@ -1,4 +1,4 @@
--- enqueue: nothing -> ready | scheduled; create up to 200 jobs.
+-- enqueue: nothing -> ready | scheduled, then scheduled | ready | blocked | retry -> cancelled, then ready -> expired, then blocked -> ready; create up to 200 jobs.
 -- Why: a producer whose reply was lost sends the same ids again. A known id with the same task and payload is the same
 --   job (DUP, counts nothing); with another payload it is a mistake (CONFLICT). Everything is looked at before the first
 --   write, so a refused call leaves no trace. Full queues and servers out of memory refuse here and nowhere else. A unique
@@ -19,7 +19,7 @@
 --   Names that begin with @ are obeyed and not stored: @unique = 'queued | running | <ms>' and 'keep | replace | extend';
 --   @admit = 'warn | reject'; @tick = '<schedule> <due ms> <next ms | inf>'.
 -- Returns
--- {"OK", now_ms, created, id, word, ...}    words: DUP, CONFLICT, TICKED, "KEPT <id>", "LATE <start ms>": not created;
+-- {"OK", now_ms, created, id, word, ...}    words: "DUP", "CONFLICT", "TICKED", "KEPT <id>", "LATE <start ms>": not created;
 --   "START <ms>": created, and predicted to start then
 -- {"CONFLICT", id} | {"LATE", id, start_ms, deadline_ms}   all_or_none: nothing was written
 -- {"FULL", waiting, max_jobs, on_full}      nothing was written
@@ -27,7 +27,8 @@
 -- {"STRUCK", task}                          nothing was written
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: none
--- @include now_us text ask expect rank_of open_shares time_of count announce last_until finish wake_up add_due next_timer note_timer leave_parked leave_home unpark let_go claim_key end_waiting tick
+-- @include now_us text expect rank_of time_of count wake_up add_due
+-- @rare ask open_shares announce last_until finish next_timer note_timer leave_parked leave_home unpark let_go claim_key end_waiting tick parts_of
 local ready, scheduled, retry, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local meta, stats, classes = KEYS[5], KEYS[6], KEYS[7]
 local job_prefix, all_or_none, max_jobs = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -35,43 +36,28 @@ local job_prefix, all_or_none, max_jobs = ARGV[1], ARGV[2], tonumber(ARGV[3])
 expect({}, stats, wake)
 local now = math.floor(now_us() / 1000)
 local started, base = text(now), string.sub(job_prefix, 1, -5)
-local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'on_full', 'vtime',
-  'struck', 'slots', 'blocked', 'turned')
+local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'struck', 'blocked', 'turning')
 max_jobs = tonumber(policy[4]) or max_jobs
-local shares = open_shares(base, policy[1], policy[7])
 
-local function ready_of(class)
-  return class ~= '' and ready .. ':' .. class or ready
-end
-
--- What a job brings besides, for those that bring anything: named fields to look at, fields to store, and what to obey.
-local function parts_of(start)
-  local parts, fields = {}, {}
-  for i = start + 8, start + 7 + 2 * tonumber(ARGV[start + 7]), 2 do
-    local name, value = ARGV[i], ARGV[i + 1]
-    if string.byte(name) ~= 64 then fields[#fields + 1], fields[#fields + 2] = name, value end
-    parts[name] = value
-  end
-  parts.fields = fields
-  return parts
-end
-
--- First look: which jobs are new.
+-- First look: which jobs are new. What a job brings besides is kept in `more`, for the few that bring anything.
 local waiting = redis.call('ZCARD', ready) + redis.call('ZCARD', scheduled) + redis.call('ZCARD', retry)
-waiting = waiting + (tonumber(policy[10]) or 0)
+waiting = waiting + (tonumber(policy[7]) or 0)
+if policy[8] then waiting = waiting + (ask('ZCARD', base .. 'turned') or 0) end
 local fresh, odd, seen, served, position, twin = {}, {}, {}, { [''] = true }, 4, nil
-local more, claims, ticks, none = {}, new_claims(base, now), {}, {}
+local more, claims, ticks, planned
 while position <= #ARGV do
   local start, id, task, payload = position, ARGV[position], ARGV[position + 1], ARGV[position + 2]
   position = position + 8 + 2 * tonumber(ARGV[position + 7])
-  local known, word, parts = seen[id], nil, ARGV[start + 7] ~= '0' and parts_of(start) or none
+  local known, word, parts = seen[id], nil, nil
   if not known and redis.call('EXISTS', job_prefix .. id) == 1 then
     known = redis.call('HMGET', job_prefix .. id, 'task', 'payload')
   end
-  if parts['@tick'] then
+  if ARGV[start + 7] ~= '0' then parts = parts_of(ARGV, start) end
+  if parts and parts['@tick'] then
     local schedule, expected, next_ms = string.match(parts['@tick'], '^(%S+) (%S+) (%S+)$')
     local due = schedule and ask('ZSCORE', base .. 'timers', 'cron:' .. schedule)
     if due and tonumber(due) == tonumber(expected) then
+      ticks = ticks or {}
       ticks[#ticks + 1] = { 'cron:' .. schedule, next_ms }
     elseif not known then
       word = 'TICKED'
@@ -87,76 +73,87 @@ while position <= #ARGV do
       word = 'CONFLICT'
     end
   elseif not word then
-    if policy[8] and string.find(policy[8], ' ' .. task .. ' ', 1, true) then return { 'STRUCK', task } end
-    if parts['@unique'] and parts.key then
-      local owner = claim_key(claims, parts.key, id, parts['@unique'], ARGV[start + 4])
-      if owner then word = 'KEPT ' .. owner end
+    if policy[6] and string.find(policy[6], ' ' .. task .. ' ', 1, true) then return { 'STRUCK', task } end
+    if parts then
+      more = more or {}
+      more[start] = parts
+      if parts['@unique'] and parts.key then
+        claims = claims or new_claims(base, now)
+        local owner = claim_key(claims, parts.key, id, parts['@unique'], ARGV[start + 4])
+        if owner then word = 'KEPT ' .. owner end
+      end
     end
     if not word then
       seen[id] = { task, payload }
       fresh[#fresh + 1] = start
-      more[start] = parts
       local class = ARGV[start + 6]
       if not served[class] then
         served[class] = true
         redis.call('SCARD', classes)
-        waiting = waiting + redis.call('ZCARD', ready_of(class))
+        waiting = waiting + redis.call('ZCARD', ready .. ':' .. class)
       end
     end
   end
   if word then odd[#odd + 1], odd[#odd + 2] = id, word end
 end
 
--- Second: their ranks, and when they may start.
-local plans, slots = {}, tonumber(policy[9] or '')
-for _, start in ipairs(fresh) do
-  local id, parts, class = ARGV[start], more[start], ARGV[start + 6]
-  local at, deadline = time_of(ARGV[start + 4], now), time_of(ARGV[start + 5], now)
-  local plan, late = { start, at, deadline, nil, nil }, false
-  if not at or at <= now then
-    local begin, charge
-    if shares then begin, charge = start_of(shares, parts.group, ARGV[start + 1]) end
-    plan[4], plan[5] = rank_of(policy, tonumber(ARGV[start + 3]), deadline, now, begin), charge
-  end
-  if parts['@admit'] then
-    local first = math.max(at or now, now)
-    local mean = tonumber(ask('HGET', base .. 'averages', '*') or '')
-    if plan[4] and mean and slots and slots > 0 then
-      first = now + math.floor(redis.call('ZCOUNT', ready_of(class), '-inf', plan[4]) * mean / slots)
+-- Second, where somebody asks for it: the ranks of fair shares, and when jobs may start.
+local shares = policy[1] == 'fair' and open_shares(base, redis.call('HGET', meta, 'vtime'))
+if shares or more then
+  local kept, slots = {}, tonumber(redis.call('HGET', meta, 'slots') or '')
+  planned = {}
+  for _, start in ipairs(fresh) do
+    local id, parts, class = ARGV[start], more and more[start] or {}, ARGV[start + 6]
+    local at, deadline = time_of(ARGV[start + 4], now), time_of(ARGV[start + 5], now)
+    local rank, charge, begin, late
+    if not at or at <= now then
+      if shares then begin, charge = start_of(shares, parts.group, ARGV[start + 1]) end
+      rank = rank_of(policy, tonumber(ARGV[start + 3]), deadline, now, begin)
     end
-    late = deadline and first >= deadline and parts['@admit'] == 'reject'
-    if late and all_or_none == '1' then return { 'LATE', id, text(first), text(deadline) } end
-    odd[#odd + 1], odd[#odd + 2] = id, (late and 'LATE ' or 'START ') .. text(first)
+    if parts['@admit'] then
+      local first = math.max(at or now, now)
+      local mean = tonumber(ask('HGET', base .. 'averages', '*') or '')
+      if rank and mean and slots and slots > 0 then
+        local key = class ~= '' and ready .. ':' .. class or ready
+        first = now + math.floor(redis.call('ZCOUNT', key, '-inf', string.format('%.17g', rank)) * mean / slots)
+      end
+      late = deadline and first >= deadline and parts['@admit'] == 'reject'
+      if late and all_or_none == '1' then return { 'LATE', id, text(first), text(deadline) } end
+      odd[#odd + 1], odd[#odd + 2] = id, (late and 'LATE ' or 'START ') .. text(first)
+    end
+    planned[start] = { rank, charge }
+    if not late then kept[#kept + 1] = start elseif claims then forget_claim(claims, id) end
   end
-  if late then forget_claim(claims, id) else plans[#plans + 1] = plan end
+  fresh = kept
 end
-if #plans == 0 then
+if #fresh == 0 then
   -- A write that changes nothing: WAIT after a repeated call must wait for what the first one wrote, on another connection.
   if twin then redis.call('HSET', job_prefix .. ARGV[twin], 'task', ARGV[twin + 1]) end
-  keep_claims(claims)
-  if #ticks > 0 then tick(base, meta, ticks) end
+  if claims then keep_claims(claims) end
+  if ticks then tick(base, meta, ticks) end
   return { 'OK', started, 0, unpack(odd) }
 end
-local over, ends = waiting - #claims.replaced + #plans - max_jobs, claims.replaced
+local ends = claims and claims.replaced or {}
+local over = waiting - #ends + #fresh - max_jobs
 if over > 0 then
-  local dropped = policy[6] == 'drop_oldest' and oldest(base, served, over, claims.replaced)
-  if not dropped then return { 'FULL', waiting, max_jobs, policy[6] or 'reject' } end
+  local on_full = redis.call('HGET', meta, 'on_full') or 'reject'
+  local dropped = on_full == 'drop_oldest' and oldest(base, served, over, ends)
+  if not dropped then return { 'FULL', waiting, max_jobs, on_full } end
   for _, job in ipairs(dropped) do ends[#ends + 1] = job end
 end
 if policy[5] then
   local until_ms, used, most = string.match(policy[5], '^(%d+) (%d+) (%d+)$')
   if until_ms and now < tonumber(until_ms) then return { 'PRESSED', used, most } end
 end
-local ties = #ends > 0 and look_at_ends(base, ends, now)
 
 -- Then write. Those that make room go first.
-if ties then end_waiting(base, ends, ties, stats, now) end
+if #ends > 0 then end_waiting(base, ends, look_at_ends(base, ends, now), stats, now) end
 local by_class, due, first = {}, {}, nil
-for _, plan in ipairs(plans) do
-  local start, at, deadline, rank, charge = plan[1], plan[2], plan[3], plan[4], plan[5]
-  local id, priority, class, parts = ARGV[start], ARGV[start + 3], ARGV[start + 6], more[start]
-  local state, fields = 'ready', parts.fields or {}
-  if not rank then
+for _, start in ipairs(fresh) do
+  local id, priority, class, parts = ARGV[start], ARGV[start + 3], ARGV[start + 6], more and more[start]
+  local at, deadline = time_of(ARGV[start + 4], now), time_of(ARGV[start + 5], now)
+  local state, fields, plan = 'ready', parts and parts.fields or {}, planned and planned[start] or {}
+  if at and at > now then
     state = 'scheduled'
     due[#due + 1], due[#due + 2] = at, id
     if not first or at < first then first = at end
@@ -166,26 +163,26 @@ for _, plan in ipairs(plans) do
       ranks = {}
       by_class[class] = ranks
     end
-    ranks[#ranks + 1], ranks[#ranks + 2] = rank, id
+    ranks[#ranks + 1], ranks[#ranks + 2] = plan[1] or rank_of(policy, tonumber(priority), deadline, now), id
   end
   if priority ~= '5' then fields[#fields + 1], fields[#fields + 2] = 'priority', priority end
   if deadline then fields[#fields + 1], fields[#fields + 2] = 'deadline_ms', text(deadline) end
   if class ~= '' then fields[#fields + 1], fields[#fields + 2] = 'class', class end
-  if charge then fields[#fields + 1], fields[#fields + 2] = 'charged', string.format('%.17g', charge) end
-  if charge or parts.key then fields[#fields + 1], fields[#fields + 2] = 'tied', '1' end
+  if plan[2] then fields[#fields + 1], fields[#fields + 2] = 'charged', string.format('%.17g', plan[2]) end
+  if plan[2] or parts and parts.key then fields[#fields + 1], fields[#fields + 2] = 'tied', '1' end
   redis.call('HSET', job_prefix .. id, 'state', state, 'task', ARGV[start + 1], 'payload', ARGV[start + 2],
     'enqueued_ms', started, unpack(fields))
 end
-keep_claims(claims)
-if #ticks > 0 then tick(base, meta, ticks) end
+if claims then keep_claims(claims) end
+if ticks then tick(base, meta, ticks) end
 for class in pairs(served) do
   if class ~= '' and redis.call('SADD', classes, class) == 1 then wake_up(wake, 4) end
 end
 for class, ranks in pairs(by_class) do
-  redis.call('ZADD', ready_of(class), unpack(ranks))
+  redis.call('ZADD', class ~= '' and ready .. ':' .. class or ready, unpack(ranks))
   wake_up(wake, #ranks / 2, class)
 end
 if first then add_due(scheduled, wake, due, first) end
-close_shares(shares)
-count(stats, now, 'enqueued', #plans)
-return { 'OK', started, #plans, unpack(odd) }
+if shares then close_shares(shares) end
+count(stats, now, 'enqueued', #fresh)
+return { 'OK', started, #fresh, unpack(odd) }

@@ -1,4 +1,4 @@
--- fail: running -> retry | dead | cancelled; report jobs that ended in their own error.
+-- fail: running -> retry | dead | cancelled, then blocked -> ready; report jobs that ended in their own error.
 -- Why: the worker knows the task's retry policy and decides; the script makes the decision count only for the current
 --   token, once. A job whose cancellation was asked for meanwhile is cancelled instead of tried again.
 -- KEYS
@@ -19,7 +19,8 @@
 -- {"OK", now_ms, id, "RETRY" | "DEAD" | "CANCELLED" | "STALE" | "ALREADY" | "GONE", ...}
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: allow-oom
--- @include now_us text ask expect read_job count announce last_until finish trim add_due wake_up next_timer note_timer unpark let_go
+-- @include now_us text expect read_job count announce last_until finish trim add_due wake_up
+-- @rare ask next_timer note_timer unpark let_go
 local running, retry, dead, done, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local job_prefix, worker = ARGV[1], ARGV[2]
 local dead_keep_ms, dead_max, keep_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -27,7 +28,7 @@ local dead_keep_ms, dead_max, keep_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), to
 expect({ running, retry, dead, done }, stats, wake)
 local now = math.floor(now_us() / 1000)
 local words, ends, ids, seen = {}, {}, {}, {}
-local base, ties = string.sub(job_prefix, 1, -5), new_ties()
+local base, ties = string.sub(job_prefix, 1, -5), nil
 for position = 6, #ARGV, 6 do
   local id, token, after = ARGV[position], ARGV[position + 1], ARGV[position + 2]
   local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'attempt', 'cancel', 'waiters', 'tied')
@@ -40,14 +41,14 @@ for position = 6, #ARGV, 6 do
       word = job[5] and 'CANCELLED' or after ~= '' and 'RETRY' or 'DEAD'
       ends[#ends + 1] = { id, position, word, (tonumber(job[4]) or 0) + 1, job[6] }
       ids[#ids + 1] = id
-      if job[7] then note_tie(ties, base, id, 'running', word ~= 'RETRY', now) end
+      if job[7] then ties = note_tie(ties, base, id, 'running', word ~= 'RETRY', now, job[7]) end
     elseif seen[id] or job[1] == 'retry' or job[1] == 'dead' or job[1] == 'cancelled' then
       word = 'ALREADY'
     end
   end
   words[#words + 1], words[#words + 2] = id, word
 end
-plan_wakes(ties, base)
+if ties then plan_wakes(ties, base) end
 
 if #ids > 0 then redis.call('ZREM', running, unpack(ids)) end
 local due, first, dead_count, cancelled = {}, nil, 0, 0
@@ -73,7 +74,7 @@ end
 if first then add_due(retry, wake, due, first) end
 if dead_count > 0 then trim(dead, job_prefix, now, dead_keep_ms, dead_max, 2 * dead_count + 10) end
 if cancelled > 0 then last_until(done, keep_ms) end
-let_go(ties, base, now)
+if ties then let_go(ties, base, now) end
 count(stats, now, 'failed', #ends - cancelled)
 count(stats, now, 'retried', #due / 2)
 count(stats, now, 'dead', dead_count)

@@ -14,6 +14,7 @@
 -- 4 strike       text    '' | '+<task>': refuse it at enqueue | '-<task>': no more
 -- 5... limits  2 each  name and definition, '' removes it; at most 100
 -- Returns
+-- {"MANY", most}          the queue would have more limits than it may; nothing was written
 -- {"OK", changed, skip}   limits that changed; skip for the next call, -1 when all timers were looked at
 -- Cost: O(k log n) for k limits and timers, k <= 300
 -- Flags: allow-oom
@@ -24,12 +25,13 @@ local gently, again, skip, strike = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 expect({ timers }, limits, wake)
 local now = math.floor(now_us() / 1000)
 local struck = redis.call('HGET', meta, 'struck') or ' '
-local changes, members, patterns = {}, {}, {}
+local changes, members, patterns, more = {}, {}, {}, 0
 for i = 5, math.min(#ARGV, 203), 2 do
   local name, definition = ARGV[i], ARGV[i + 1]
   local had = redis.call('HGET', limits, name) or ''
   if gently == '0' or not string.find(had, ' by=hand', 1, true) then
     if had ~= definition then changes[#changes + 1] = { name, definition } end
+    if had == '' and definition ~= '' then more = more + 1 end
     if had ~= definition or again == '1' then
       if string.find(name, '{', 1, true) then
         -- Every instance of it: a field stands for any text. One too many is looked at, and parked again.
@@ -41,6 +43,9 @@ for i = 5, math.min(#ARGV, 203), 2 do
     end
   end
 end
+
+-- Every claim reads them all.
+if more > 0 and redis.call('HLEN', limits) + more > 200 then return { 'MANY', 200 } end
 
 local due, next_skip = {}, -1
 for _, member in ipairs(members) do
@@ -66,7 +71,17 @@ for _, change in ipairs(changes) do
   end
 end
 if #changes > 0 then
-  if redis.call('HLEN', limits) > 0 then redis.call('HSET', meta, 'limited', '1') else redis.call('HDEL', meta, 'limited') end
+  -- Claims read from here which limits a job is under that does not name them, and look up only those that they need.
+  local words, limited = redis.call('HGETALL', limits), { '1' }
+  for i = 1, #words, 2 do
+    local on = string.match(words[i + 1], 'on=(%S+)') or 'job'
+    if on ~= 'job' then limited[#limited + 1] = on .. '=' .. words[i] end
+  end
+  if #words > 0 then
+    redis.call('HSET', meta, 'limited', table.concat(limited, ' '))
+  else
+    redis.call('HDEL', meta, 'limited')
+  end
 end
 if strike ~= '' then
   local word = ' ' .. string.sub(strike, 2) .. ' '

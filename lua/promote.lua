@@ -17,7 +17,8 @@
 -- {"OK", promoted, next_due_ms}   next_due_ms: 0 when more are due now, -1 when nothing waits
 -- Cost: O(k log n) for k moved jobs, k <= 500
 -- Flags: allow-oom
--- @include now_us text ask expect rank_of open_shares read_job count next_due wake_up next_timer note_timer open_limits unpark turn
+-- @include now_us text expect rank_of read_job count next_due wake_up
+-- @rare ask open_shares next_timer note_timer open_limits unpark turn room_now
 local scheduled, retry, ready, meta, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local timers, classes = KEYS[7], KEYS[8]
 local job_prefix, limit = ARGV[1], tonumber(ARGV[2])
@@ -27,7 +28,7 @@ local us = now_us()
 local now = math.floor(us / 1000)
 local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'vtime', 'timer_ms', 'limited')
 local base = string.sub(job_prefix, 1, -5)
-local shares = open_shares(base, policy[1], policy[4])
+local shares = policy[1] == 'fair' and open_shares(base, policy[4])
 local moves, strays = {}, {}
 for _, home in ipairs({ { scheduled, 'scheduled' }, { retry, 'retry' } }) do
   local due = redis.call('ZRANGE', home[1], '-inf', text(now), 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
@@ -46,37 +47,17 @@ for _, home in ipairs({ { scheduled, 'scheduled' }, { retry, 'retry' } }) do
   end
 end
 
--- How many of the jobs that an instance blocks may come now, and when to look again (ms; math.huge: a release will tell).
-local function room_now(book, instance, best, parked)
-  local job = ask('HMGET', job_prefix .. best, 'limits', 'task', 'group') or {}
-  local wanted, bound = limits_on(book, job[1], job[2], job[3]), nil
-  for i = 1, #wanted, 2 do
-    if wanted[i + 1] == instance then bound = limit_of(book, wanted[i]) end
-  end
-  if not bound then return parked, now end
-  local state, places, at = state_of(book, instance, bound), parked, math.huge
-  if bound[1] then places = math.min(places, math.max(0, bound[1] - state[1])) end
-  if bound[2] then
-    local from = math.max(us, state[2]) - bound[3]
-    local tokens = us < from and 0 or math.floor((us - from) / bound[2]) + 1
-    if tokens <= places then
-      places, at = tokens, math.ceil((from + tokens * bound[2]) / 1000)
-    end
-  end
-  return places, at
-end
-
 local wakes, again, turns, lost, turning = {}, {}, {}, {}, nil
 local timed = policy[5] and (tonumber(policy[5]) or 0) <= now
 if timed then
   redis.call('ZCARD', base .. 'blocked')
-  local book = open_limits(base, policy[6], {})
+  local book = open_limits(base, policy[6], nil)
   for _, member in ipairs(redis.call('ZRANGE', timers, '-inf', text(now), 'BYSCORE', 'LIMIT', 0, 100)) do
     local instance = string.match(member, '^limit:(.*)$')
     if instance then
       local parked = ask('ZRANGE', base .. 'parked:' .. instance, 0, 100 - math.min(#wakes, 100), 'WITHSCORES') or {}
       local room, at = 0, math.huge
-      if #parked > 0 then room, at = room_now(book, instance, parked[1], #parked / 2) end
+      if #parked > 0 then room, at = room_now(book, instance, parked[1], #parked / 2, us) end
       if room > 100 - #wakes then room, at = 100 - #wakes, now end
       for i = 1, 2 * room, 2 do
         local job = ask('HMGET', job_prefix .. parked[i], 'state', 'blocked_by', 'class') or {}
@@ -114,12 +95,15 @@ if timed then
   if turning ~= nil then
     turn(base, turns, lost)
     for _, move in ipairs(turns) do woken[move[2]] = (woken[move[2]] or 0) + 1 end
-    if not turning then redis.call('ZREM', timers, 'turn') end
+    if not turning then
+      redis.call('ZREM', timers, 'turn')
+      redis.call('HDEL', meta, 'turning')
+    end
   end
   if #wakes > 0 then unpark(base, wakes, {}, now) end
   note_timer(timers, meta)
 end
-close_shares(shares)
+if shares then close_shares(shares) end
 for class, jobs in pairs(woken) do wake_up(wake, jobs, class) end
 count(stats, now, 'promoted', #moves)
 return { 'OK', #moves, next_due(scheduled, retry, now, timed and redis.call('HGET', meta, 'timer_ms') or policy[5]) }

@@ -1,4 +1,4 @@
--- purge: ready | blocked | scheduled | retry | dead | completed | expired | cancelled -> nothing; empty one index of a queue.
+-- purge: ready | blocked | scheduled | retry | dead | completed | expired | cancelled -> nothing, then blocked -> ready; empty one index of a queue.
 -- Why: the index is the proof of the state, so what is in it can go without looking further. Bounded: call until 0 are left.
 -- KEYS
 -- 1 index  taskq:{q}:ready[:<class>] | :turned[:<class>] | :blocked | :scheduled | :retry | :dead | :done  zset  the index to empty
@@ -27,7 +27,7 @@ for i = 1, #listed, 2 do
   -- Listed here by mistake, or its record ran out and the id was used again since: then only the entry goes.
   if job and (job[1] == home or job[2] == score) then
     owned[#owned + 1] = { id, job[3], job[1] == 'blocked' and job[5] }
-    if job[4] and job[1] == home then note_tie(ties, base, id, home, true, now) end
+    if job[4] and job[1] == home then ties = note_tie(ties, base, id, home, true, now, job[4]) end
   end
 end
 plan_wakes(ties, base)

@@ -1,4 +1,4 @@
--- reap: running -> ready | dead | cancelled; take jobs back from workers that died.
+-- reap: running -> ready | dead | cancelled, then blocked -> ready; take jobs back from workers that died.
 -- Why: a missing heartbeat alone proves nothing: after a pause or restart of the server every heartbeat is gone. So a
 --   silent worker is first a suspect and only dead after `grace` more, and when no pass was made for a while (the server
 --   was away) suspicion starts anew. A lost worker is a crash of its jobs, counted apart from attempts: the third is dead.

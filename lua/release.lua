@@ -1,4 +1,4 @@
--- release: running -> ready | cancelled; give jobs back unrun, at their old rank, without any penalty.
+-- release: running -> ready | cancelled, then blocked -> ready; give jobs back unrun, at their old rank, without any penalty.
 -- Why: a worker that shuts down, or does not know the task, must neither lose the job nor charge it. With a class the job
 --   waits in that class's ready set, which only workers that serve the class read: it cannot come back to the giver.
 -- KEYS
@@ -17,7 +17,8 @@
 -- {"OK", now_ms, id, "READY" | "CANCELLED" | "STALE" | "GONE", ...}
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: allow-oom
--- @include now_us text ask expect read_job count announce last_until finish wake_up score_of next_timer note_timer unpark let_go
+-- @include now_us text expect read_job count announce last_until finish wake_up score_of
+-- @rare ask next_timer note_timer unpark let_go
 local running, ready, classes, done, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local job_prefix, worker, keep_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
@@ -25,7 +26,7 @@ expect({ running, ready, done }, stats, wake)
 redis.call('SCARD', classes)
 local now = math.floor(now_us() / 1000)
 local words, held, seen = {}, {}, {}
-local base, ties = string.sub(job_prefix, 1, -5), new_ties()
+local base, ties = string.sub(job_prefix, 1, -5), nil
 for position = 4, #ARGV, 3 do
   local id, token = ARGV[position], ARGV[position + 1]
   local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'rank', 'cancel', 'waiters', 'class', 'tied')
@@ -38,12 +39,12 @@ for position = 4, #ARGV, 3 do
     local class = ARGV[position + 2]
     if class == '' then class = job[7] or '' end
     if class ~= '' then redis.call('ZCARD', ready .. ':' .. class) end
-    if job[8] then note_tie(ties, base, id, 'running', word == 'CANCELLED', now) end
+    if job[8] then ties = note_tie(ties, base, id, 'running', word == 'CANCELLED', now, job[8]) end
     held[#held + 1] = { id, word, score_of(job[4]), class, job[6] }
   end
   words[#words + 1], words[#words + 2] = id, word
 end
-plan_wakes(ties, base)
+if ties then plan_wakes(ties, base) end
 
 local released, cancelled, woken = 0, 0, {}
 for _, job in ipairs(held) do
@@ -68,7 +69,7 @@ for _, job in ipairs(held) do
   end
 end
 if cancelled > 0 then last_until(done, keep_ms) end
-let_go(ties, base, now)
+if ties then let_go(ties, base, now) end
 for class, jobs in pairs(woken) do wake_up(wake, jobs, class) end
 count(stats, now, 'released', released)
 count(stats, now, 'cancelled', cancelled)

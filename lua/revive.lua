@@ -23,7 +23,7 @@ expect({ ready, dead, done }, stats, wake)
 local now = math.floor(now_us() / 1000)
 local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'vtime')
 local words, moves, seen, woken = {}, {}, {}, {}
-local shares = open_shares(string.sub(job_prefix, 1, -5), policy[1], policy[4])
+local shares = policy[1] == 'fair' and open_shares(string.sub(job_prefix, 1, -5), policy[4])
 for i = 2, #ARGV do
   local id = ARGV[i]
   local job = read_job(job_prefix .. id, 'state', 'priority', 'class', 'group', 'task')
@@ -55,7 +55,7 @@ for _, move in ipairs(moves) do
   redis.call('ZADD', ready .. (class ~= '' and ':' .. class or ''), move[2], id)
   woken[class] = (woken[class] or 0) + 1
 end
-close_shares(shares)
+if shares then close_shares(shares) end
 for class, jobs in pairs(woken) do wake_up(wake, jobs, class) end
 count(stats, now, 'revived', #moves)
 return { 'OK', unpack(words) }

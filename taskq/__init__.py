@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from taskq.app import TaskQ
     from taskq.context import Context
     from taskq.errors import (
+        DeadlineUnreachable,
         Discard,
         JobCancelled,
         JobConflict,
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
         ResultTimeout,
         Retry,
         TaskqError,
+        TaskStruck,
     )
     from taskq.handle import Job
     from taskq.job import JobInfo, State
+    from taskq.limit import Limit
     from taskq.retry import Backoff
 
 __version__ = "0.1.0"
@@ -36,6 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Backoff",
     "Context",
+    "DeadlineUnreachable",
     "Discard",
     "Job",
     "JobCancelled",
@@ -44,12 +48,14 @@ __all__ = [
     "JobFailed",
     "JobInfo",
     "JobNotFound",
+    "Limit",
     "QueueFull",
     "ResultExpired",
     "ResultTimeout",
     "Retry",
     "State",
     "TaskQ",
+    "TaskStruck",
     "TaskqError",
 ]
 
@@ -59,6 +65,7 @@ _HOMES = {
     "Context": "context",
     "Job": "handle",
     "JobInfo": "job",
+    "Limit": "limit",
     "State": "job",
     "Backoff": "retry",
 }

@@ -8,6 +8,7 @@ importing a module of tasks is free of side effects.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,26 +16,29 @@ from typing import Any, TypeVar, Unpack, cast
 
 from taskq import embedded
 from taskq.address import Address, is_embedded, resolve
-from taskq.classes import COMMON, PROCESS, compose
 from taskq.client import Client, Limits
 from taskq.client_sync import SyncClient
-from taskq.commands import Confirm, NewJob
+from taskq.commands import CREATED, Confirm, NewJob, Sent, time_at
 from taskq.handle import Job
-from taskq.job import JobIds, JobInfo
+from taskq.job import JobInfo
 from taskq.keys import check_name, check_place
 from taskq.looking import Looking
 from taskq.options import NOTHING, Options, OptionWords, checked_for_call
-from taskq.partition import partition_of
-from taskq.registry import Registry, find_task
+from taskq.prepare import Preparing
+from taskq.registry import find_task
+from taskq.schedules import Schedules
 from taskq.settings import Settings
+from taskq.steering import Steering
 from taskq.stores import open_store, open_sync_store
 from taskq.task import Signature, Task
 from taskq.url import Tls
 
+log = logging.getLogger("taskq.enqueue")
+
 R = TypeVar("R")
 
 
-class TaskQ(Looking, Registry):
+class TaskQ(Looking, Steering, Preparing):
     """A set of tasks and the door to their queues.
 
     `url`: `redis://`, `rediss://`, `unix://` or `host:port`; None leaves it to the settings. Other
@@ -46,7 +50,8 @@ class TaskQ(Looking, Registry):
         if url is not None and not is_embedded(url):
             Address.parse(url)
         super().__init__()
-        self._ids = JobIds()
+        self.schedules = Schedules(self)
+        """Look at schedules and change them while workers run."""
         self._lock = threading.RLock()
         self._settings: Settings | None = None
         self._address: Address | None = None
@@ -158,65 +163,51 @@ class TaskQ(Looking, Registry):
             return find_task(self, name)
         return NamedTask(self, check_name(name, "task name"))
 
-    def prepare(self, call: Signature[Any]) -> tuple[str, NewJob]:
-        """The queue (a partition, where it has some) and the wire form of a call; everything that
-        can be wrong is found here, before sending.
-        """
-        task = self.tasks.get(call.task)
-        own = call.options
-        options = own if task is None else task.defaults.merged(own)
-        payload = self.codec.encode_call(
-            call.args, cast("dict[str, object]", call.kwargs), limit=self.settings.max_payload
-        )
-        extras = own.extras()
-        if own.on_miss is None and options.on_miss == "run":
-            extras += ("on_miss", "run")
-        if options.cost is not None and options.cost > 1:
-            extras += ("cost", options.cost)
-        if options.headers:
-            limit = self.settings.max_payload
-            extras += ("headers", self.codec.encode_headers(options.headers, limit=limit))
-        job_class = PROCESS if call.process else COMMON
-        if options.requires:
-            job_class = compose((job_class, *options.requires))
-        job_id, queue = options.id or self._ids.new(), options.queue or "default"
-        if self.partitions:
-            queue = self._place(queue, job_id)
-        return queue, NewJob(
-            job_id,
-            call.task,
-            payload,
-            5 if options.priority is None else options.priority,
-            options.at_word(),
-            options.deadline_word(),
-            job_class,
-            extras,
-        )
-
-    def _place(self, queue: str, job_id: str) -> str:
-        count = self.partitions.get(queue, 1)
-        return queue if count == 1 else partition_of(queue, job_id, count)
-
     async def send(self, call: Signature[R]) -> Job[R]:
-        """Enqueue one call. Raises JobConflict, QueueFull, CodecError, StoreError; then nothing is
-        enqueued.
+        """Enqueue one call. Raises JobConflict, QueueFull, TaskStruck, DeadlineUnreachable,
+        CodecError, StoreError; then nothing is enqueued.
         """
         queue, job = self.prepare(call)
         if self._address is None:
             await asyncio.to_thread(lambda: self.address)
-        known = await self.client.send(queue, job)
-        return self._handle(queue, job, call, known=known)
+        if self.limits.pending:
+            await self.write_pending(queue)
+        return self._handle(queue, job, call, await self.client.send(queue, job))
 
     def send_sync(self, call: Signature[R]) -> Job[R]:
         """As `send`, blocking."""
         queue, job = self.prepare(call)
-        known = self.sync_client.send_many(queue, [job])
-        return self._handle(queue, job, call, known=bool(known))
+        if self.limits.pending:
+            self.write_pending_sync(queue)
+        odd = self.sync_client.send_many(queue, [job])
+        return self._handle(queue, job, call, odd.get(job.id, CREATED))
 
-    def _handle(self, queue: str, job: NewJob, call: Signature[Any], *, known: bool) -> Job[Any]:
+    def _handle(self, queue: str, job: NewJob, call: Signature[Any], sent: Sent) -> Job[Any]:
+        if sent is CREATED:
+            return Job(self, job.id, queue=queue, task=job.task, known=True)
+        predicted = None
+        if sent.start_ms is not None:
+            predicted = time_at(sent.start_ms)
+            deadline = job.deadline_ms(sent.now_ms)
+            if deadline is not None and sent.start_ms > deadline:
+                log.warning(
+                    "job %s (%s) will start in about %.1f s, after its deadline in %.1f s",
+                    job.id,
+                    job.task,
+                    max(0, sent.start_ms - sent.now_ms) / 1000,
+                    (deadline - sent.now_ms) / 1000,
+                )
         # An id of our own making is only known when a lost reply made us send it twice.
-        duplicate = known and call.options.id is not None
-        return Job(self, job.id, queue=queue, task=job.task, duplicate=duplicate, known=True)
+        duplicate = bool(sent.kept) or (sent.known and call.options.id is not None)
+        return Job(
+            self,
+            sent.kept or job.id,
+            queue=queue,
+            task=job.task,
+            duplicate=duplicate,
+            known=True,
+            predicted_start=predicted,
+        )
 
     async def enqueue_many(self, calls: Iterable[Signature[R]]) -> list[Job[R]]:
         """Enqueue many calls in few round trips; handles in the same order.
@@ -229,27 +220,29 @@ class TaskQ(Looking, Registry):
         if prepared and self._address is None:
             await asyncio.to_thread(lambda: self.address)
         groups = by_queue(prepared)
-        known = dict(zip(groups, await self.client.send_groups(groups), strict=True))
-        return self._handles(listed, prepared, known)
+        for queue in groups if self.limits.pending else ():
+            await self.write_pending(queue)
+        odd = dict(zip(groups, await self.client.send_groups(groups), strict=True))
+        return self._handles(listed, prepared, odd)
 
     def enqueue_many_sync(self, calls: Iterable[Signature[R]]) -> list[Job[R]]:
         """As `enqueue_many`, blocking."""
         listed = list(calls)
         prepared = [self.prepare(call) for call in listed]
-        known = {
-            queue: self.sync_client.send_many(queue, jobs)
-            for queue, jobs in by_queue(prepared).items()
-        }
-        return self._handles(listed, prepared, known)
+        groups = by_queue(prepared)
+        for queue in groups if self.limits.pending else ():
+            self.write_pending_sync(queue)
+        odd = {queue: self.sync_client.send_many(queue, jobs) for queue, jobs in groups.items()}
+        return self._handles(listed, prepared, odd)
 
     def _handles(
         self,
         calls: Sequence[Signature[Any]],
         prepared: Sequence[tuple[str, NewJob]],
-        known: Mapping[str, set[str]],
+        odd: Mapping[str, Mapping[str, Sent]],
     ) -> list[Job[Any]]:
         return [
-            self._handle(queue, job, call, known=job.id in known[queue])
+            self._handle(queue, job, call, odd[queue].get(job.id, CREATED))
             for call, (queue, job) in zip(calls, prepared, strict=True)
         ]
 
@@ -378,4 +371,5 @@ def limits_of(settings: Settings, partitions: Mapping[str, int]) -> Limits:
         if settings.durability == "replicated"
         else None,
         partitions=partitions,
+        full_timeout=settings.full_timeout,
     )

@@ -8,7 +8,8 @@ common class, which every worker of the queue serves. Pure rules, no I/O.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from itertools import combinations
 
 from taskq.errors import InvalidOption
 
@@ -90,6 +91,16 @@ def lacks(
         if not able:
             missing.append(part)
     return missing
+
+
+def expected(labels: Sequence[str], processes: bool) -> tuple[str, ...]:
+    """Classes that a worker with these labels can expect jobs of, though it has not seen any: one
+    label, two, or all, each with a process too where it has some. At most 128.
+    """
+    chosen = [*combinations(labels, 1), *combinations(labels, 2), tuple(labels)]
+    plain = list(dict.fromkeys(compose(some) for some in chosen if some))
+    both = [*plain, *(with_part(name, PROCESS) for name in plain if processes)]
+    return tuple(both[:128])
 
 
 def serves(

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from taskq import commands
+from taskq.batch import Batch, chunked, fail, parts, sent_of, tell
 from taskq.codec import Codec
-from taskq.commands import BATCH, Call, Confirm, Enqueued, NewJob, Outcome
-from taskq.errors import StoreError, StoreUnavailable, WrongState
+from taskq.commands import Call, Confirm, Enqueued, NewJob, Outcome, Sent
+from taskq.errors import QueueFull, StoreError, StoreUnavailable, TaskStruck, WrongState
 from taskq.job import JobInfo
 from taskq.keys import QueueKeys, SharedKeys
 from taskq.partition import queue_of
+from taskq.patience import Patience
 from taskq.queue_settings import share_of
 from taskq.results import info_of, timed_out, value_of
 from taskq.rights import check_rights
@@ -32,9 +34,6 @@ LOOK_AGAIN = 10.0
 WINDOW = 4
 
 
-Batch: TypeAlias = list[tuple[NewJob, asyncio.Future[bool]]]
-
-
 class Limits(NamedTuple):
     """What a producer needs of the settings."""
 
@@ -45,6 +44,8 @@ class Limits(NamedTuple):
     """What replicas have to confirm before an enqueue returns; None: nothing."""
     partitions: Mapping[str, int] = {}
     """How many partitions a queue has; those with one are not in here."""
+    full_timeout: float = 30.0
+    """Longest wait for room in a queue that wants its producers to wait, s."""
 
     def bound(self, queue: str) -> int:
         """Waiting jobs a queue, or one partition of one, may hold."""
@@ -81,22 +82,23 @@ class Client:
     async def _register(self, queue: str) -> None:
         """List the queue among the known ones, once per process. Not queue state, so no script."""
         if queue not in self._registered:
-            await self._allow(queue, "enqueue")
+            await self.allow(queue, "enqueue")
             call = commands.plain("SADD", self._shared.queues, queue, parse=int)
             await self.store.run(call, tries=TRIES)
             self._registered.add(queue)
 
-    async def _allow(self, queue: str, script: str) -> None:
+    async def allow(self, queue: str, script: str) -> None:
         """Ask once whether this Redis user may run all of a script, or it could stop half-way."""
         if (queue, script) not in self._allowed:
             await check_rights(self.store, self.keys(queue), script)
             self._allowed.add((queue, script))
 
-    async def send(self, queue: str, job: NewJob) -> bool:
-        """Enqueue one job together with all others of this turn. True: the id was known already.
+    async def send(self, queue: str, job: NewJob) -> Sent:
+        """Enqueue one job together with all others of this turn.
 
-        Raises JobConflict, QueueFull, StoreError; the job is then not enqueued, except when the
-        outcome of a lost connection stays unknown after several tries (StoreUnavailable).
+        Raises JobConflict, QueueFull, TaskStruck, DeadlineUnreachable, StoreError; the job is then
+        not enqueued, except when the outcome of a lost connection stays unknown after several tries
+        (StoreUnavailable).
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
@@ -105,19 +107,19 @@ class Client:
         if batch is None:
             batch = self._batches[queue] = []
             loop.call_soon(self._flush, queue, batch)
-        future: asyncio.Future[bool] = loop.create_future()
+        future: asyncio.Future[Sent] = loop.create_future()
         batch.append((job, future))
         return await future
 
     def _flush(self, queue: str, batch: Batch) -> None:
         if self._batches.get(queue) is batch:
             del self._batches[queue]
-        for part in _parts(batch):
+        for part in parts(batch):
             sent: asyncio.Future[Any] | None = None
             if queue in self._registered and self._limits.confirm is None:
                 sent = self.store.post(
                     self._enqueue_call(queue, [job for job, _ in part], all_or_none=False),
-                    functools.partial(_answer, part),
+                    functools.partial(tell, part),
                     functools.partial(self._post_failed, queue, part),
                 )
             self._track(sent or asyncio.ensure_future(self._send_batch(queue, part)))
@@ -127,25 +129,45 @@ class Client:
         sending.add_done_callback(self._sending.discard)
 
     def _post_failed(self, queue: str, batch: Batch, error: Exception) -> None:
-        """A lost connection or a forgotten script is tried again, with the same ids; the rest is
-        final.
+        """A lost connection or a forgotten script is tried again, with the same ids; so are
+        neighbours of a struck task, and jobs that shall wait for room. The rest is final.
         """
-        if isinstance(error, StoreError):
+        waits = isinstance(error, QueueFull) and error.on_full == "wait"
+        if waits or isinstance(error, (StoreError, TaskStruck)):
             self._track(asyncio.ensure_future(self._send_batch(queue, batch)))
         else:
-            _fail(batch, error)
+            fail(batch, error)
 
     async def _send_batch(self, queue: str, batch: Batch) -> None:
         try:
             await self._register(queue)
-            done = await self._enqueue(queue, [job for job, _ in batch], all_or_none=False)
+            await self._send_what_may(queue, batch)
         except Exception as error:
-            _fail(batch, error)
+            fail(batch, error)
         except BaseException as error:
-            _fail(batch, error)
+            fail(batch, error)
             raise
-        else:
-            _answer(batch, done)
+
+    async def _send_what_may(self, queue: str, batch: Batch) -> None:
+        """Send a batch of callers that know nothing of each other: a struck task fails alone, and
+        when there is room for some only, the others wait if the queue wants that.
+        """
+        patience = Patience(self._limits.full_timeout)
+        left, size = batch, len(batch)
+        while left:
+            part = left[:size]
+            try:
+                done = await self._enqueue(queue, [job for job, _ in part], all_or_none=False)
+            except TaskStruck as error:
+                fail([item for item in left if item[0].task == error.task], error)
+            except QueueFull as full:
+                if full.on_full != "wait":
+                    raise
+                await asyncio.sleep(patience.pause(full))
+                size = max(1, full.room)
+            else:
+                tell(part, done)
+            left = [item for item in left if not item[1].done()]  # who has gone waits no more
 
     def _enqueue_call(
         self, queue: str, jobs: Sequence[NewJob], *, all_or_none: bool
@@ -160,24 +182,37 @@ class Client:
             return await self.store.run_confirmed(call, self._limits.confirm, tries=TRIES)
         return await self.store.run(call, tries=TRIES)
 
-    async def send_many(self, queue: str, jobs: Sequence[NewJob]) -> set[str]:
-        """Enqueue many jobs of one queue, 200 a call; the ids that were known already.
+    async def _enqueue_all(self, queue: str, jobs: Sequence[NewJob]) -> Enqueued:
+        """All or none; waits for room when the queue wants that."""
+        patience = Patience(self._limits.full_timeout)
+        while True:
+            try:
+                return await self._enqueue(queue, jobs, all_or_none=True)
+            except QueueFull as full:
+                if full.on_full != "wait" or len(jobs) > full.most:
+                    raise
+                await asyncio.sleep(patience.pause(full))
+
+    async def send_many(self, queue: str, jobs: Sequence[NewJob]) -> dict[str, Sent]:
+        """Enqueue many jobs of one queue, 200 a call; what became of those that were not simply
+        created, by id.
 
         Up to 200 jobs are enqueued all or none. Of more, a conflict or a full queue stops what has
         not been sent.
         """
         await self._register(queue)
-        duplicates: set[str] = set()
-        chunks = [jobs[start : start + BATCH] for start in range(0, len(jobs), BATCH)]
-        for start in range(0, len(chunks), WINDOW):
-            window = chunks[start : start + WINDOW]
-            for done in await asyncio.gather(
-                *(self._enqueue(queue, chunk, all_or_none=True) for chunk in window)
-            ):
-                duplicates |= done.duplicates
-        return duplicates
+        odd: dict[str, Sent] = {}
+        chunks = chunked(jobs)
+        apart = any(job.apart for job in jobs)  # their order matters
+        window = 1 if apart else WINDOW
+        for start in range(0, len(chunks), window):
+            together = chunks[start : start + window]
+            answers = await asyncio.gather(*(self._enqueue_all(queue, part) for part in together))
+            for part, done in zip(together, answers, strict=True):
+                odd |= sent_of(part, done)
+        return odd
 
-    async def send_groups(self, groups: Mapping[str, Sequence[NewJob]]) -> list[set[str]]:
+    async def send_groups(self, groups: Mapping[str, Sequence[NewJob]]) -> list[dict[str, Sent]]:
         """As `send_many`, for several queues at once. All have had their turn when it returns or
         raises the first error.
         """
@@ -282,13 +317,13 @@ class Client:
 
     async def cancel(self, queue: str, job_id: str) -> bool:
         """Stop a job; see Job.cancel."""
-        await self._allow(queue, "cancel")
+        await self.allow(queue, "cancel")
         call = commands.cancel(self.keys(queue), job_id, keep_ms=self._limits.keep_ms)
         return await self.store.run(call, tries=TRIES)
 
     async def retry(self, queue: str, job_id: str) -> None:
         """Revive a job; see Job.retry."""
-        await self._allow(queue, "revive")
+        await self.allow(queue, "revive")
         keys = self.keys(queue)
         check_revived(keys, job_id, await self.store.run(commands.revive(keys, [job_id])))
 
@@ -297,37 +332,6 @@ class Client:
         if self._sending and self._loop is asyncio.get_running_loop():
             await asyncio.gather(*self._sending, return_exceptions=True)
         await self.store.close()
-
-
-def _parts(batch: Batch) -> Iterator[Batch]:
-    """At most 200 a call, and no id twice in one: replies name ids, so its callers could not be
-    told apart.
-    """
-    part: Batch = []
-    seen: set[str] = set()
-    for item in batch:
-        if len(part) == BATCH or item[0].id in seen:
-            yield part
-            part, seen = [], set()
-        part.append(item)
-        seen.add(item[0].id)
-    yield part
-
-
-def _answer(batch: Batch, done: Enqueued) -> None:
-    for job, future in batch:
-        if future.done():
-            continue  # its caller has gone
-        if job.id in done.conflicts:
-            future.set_exception(commands.conflict(job.id))
-        else:
-            future.set_result(job.id in done.duplicates)
-
-
-def _fail(batch: Batch, error: BaseException) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)
 
 
 def check_revived(keys: QueueKeys, job_id: str, words: dict[str, str]) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from taskq import commands
+from taskq.batch import chunked, sent_of
 from taskq.client import LOOK_AGAIN, TRIES, Limits, check_revived
 from taskq.codec import Codec
-from taskq.commands import BATCH, NewJob, Outcome
-from taskq.errors import StoreUnavailable
+from taskq.commands import Enqueued, NewJob, Outcome, Sent
+from taskq.errors import QueueFull, StoreUnavailable
 from taskq.job import JobInfo
 from taskq.keys import QueueKeys, SharedKeys
+from taskq.patience import Patience
 from taskq.results import info_of, timed_out, value_of
 from taskq.rights import check_rights_sync
 from taskq.store_sync import SyncStore
@@ -44,38 +46,43 @@ class SyncClient:
 
     def _register(self, queue: str) -> None:
         if queue not in self._registered:
-            self._allow(queue, "enqueue")
+            self.allow(queue, "enqueue")
             call = commands.plain("SADD", self._shared.queues, queue, parse=int)
             self.store.run(call, tries=TRIES)
             self._registered.add(queue)
 
-    def _allow(self, queue: str, script: str) -> None:
-        """As Client._allow."""
+    def allow(self, queue: str, script: str) -> None:
+        """As Client.allow."""
         if (queue, script) not in self._allowed:
             check_rights_sync(self.store, self.keys(queue), script)
             self._allowed.add((queue, script))
 
-    def send_many(self, queue: str, jobs: Sequence[NewJob]) -> set[str]:
-        """Enqueue jobs of one queue, 200 a call, each call all or none; the ids that were known
-        already.
+    def send_many(self, queue: str, jobs: Sequence[NewJob]) -> dict[str, Sent]:
+        """Enqueue jobs of one queue, 200 a call, each call all or none; what became of those that
+        were not simply created, by id.
         """
         self._register(queue)
-        keys = self.keys(queue)
-        duplicates: set[str] = set()
-        for start in range(0, len(jobs), BATCH):
-            call = commands.enqueue(
-                keys,
-                jobs[start : start + BATCH],
-                max_jobs=self._limits.bound(queue),
-                all_or_none=True,
-            )
-            confirm = self._limits.confirm
-            if confirm is None:
-                done = self.store.run(call, tries=TRIES)
-            else:
-                done = self.store.run_confirmed(call, confirm, tries=TRIES)
-            duplicates |= done.duplicates
-        return duplicates
+        odd: dict[str, Sent] = {}
+        for part in chunked(jobs):
+            odd |= sent_of(part, self._enqueue_all(queue, part))
+        return odd
+
+    def _enqueue_all(self, queue: str, jobs: Sequence[NewJob]) -> Enqueued:
+        """All or none; waits for room when the queue wants that."""
+        patience = Patience(self._limits.full_timeout)
+        call = commands.enqueue(
+            self.keys(queue), jobs, max_jobs=self._limits.bound(queue), all_or_none=True
+        )
+        confirm = self._limits.confirm
+        while True:
+            try:
+                if confirm is None:
+                    return self.store.run(call, tries=TRIES)
+                return self.store.run_confirmed(call, confirm, tries=TRIES)
+            except QueueFull as full:
+                if full.on_full != "wait" or len(jobs) > full.most:
+                    raise
+                time.sleep(patience.pause(full))
 
     def outcome(self, queue: str, job_id: str, timeout: float | None) -> Outcome:
         """Wait until a job has ended. Raises ResultTimeout."""
@@ -133,13 +140,13 @@ class SyncClient:
 
     def cancel(self, queue: str, job_id: str) -> bool:
         """Stop a job; see Job.cancel."""
-        self._allow(queue, "cancel")
+        self.allow(queue, "cancel")
         call = commands.cancel(self.keys(queue), job_id, keep_ms=self._limits.keep_ms)
         return self.store.run(call, tries=TRIES)
 
     def retry(self, queue: str, job_id: str) -> None:
         """Revive a job; see Job.retry."""
-        self._allow(queue, "revive")
+        self.allow(queue, "revive")
         keys = self.keys(queue)
         check_revived(keys, job_id, self.store.run(commands.revive(keys, [job_id])))
 

@@ -20,6 +20,8 @@
         ├── JobNotFound          no such id, or its record has expired
         ├── JobConflict          the id is taken by a job with another task or payload
         ├── QueueFull            the queue holds as many jobs as it may
+        ├── TaskStruck           the task was struck: nobody may enqueue it now
+        ├── DeadlineUnreachable  it would start after its deadline (admit="reject")
         ├── WrongState           the job's state does not allow it
         ├── LeaseLost            the token is no longer current
         ├── JobFailed            the job is dead; .error .traceback .reason
@@ -36,6 +38,8 @@ redis-py's exceptions never leave the store; the cause is kept with `from`.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 
 class TaskqError(Exception):
@@ -119,7 +123,41 @@ class JobConflict(JobError):
 
 
 class QueueFull(JobError):
-    """The queue holds as many waiting jobs as it may."""
+    """The queue holds as many waiting jobs as it may. `on_full` says what the queue wants done
+    about it ('' for nothing), `room` how many jobs more it would have taken.
+    """
+
+    def __init__(
+        self, message: str, *, job_id: str = "", on_full: str = "", room: int = 0, most: int = 0
+    ) -> None:
+        super().__init__(message, job_id=job_id)
+        self.on_full = on_full
+        self.room = room
+        self.most = most
+
+
+class TaskStruck(JobError):
+    """The task was struck by an operator: it is refused until it is unstruck."""
+
+    def __init__(self, message: str, *, task: str = "") -> None:
+        super().__init__(message)
+        self.task = task
+
+
+class DeadlineUnreachable(JobError):
+    """The job would start after its deadline, as far as can be told, so it was not enqueued."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job_id: str = "",
+        predicted_start: datetime | None = None,
+        deadline: datetime | None = None,
+    ) -> None:
+        super().__init__(message, job_id=job_id)
+        self.predicted_start = predicted_start
+        self.deadline = deadline
 
 
 class WrongState(JobError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from taskq.job import JobInfo
@@ -37,11 +38,11 @@ class Jobs(Protocol):
 class Job(Generic[R]):
     """One request to run a task.
 
-    `duplicate` is True when an enqueue met a job with the same id, task and arguments: this is that
-    job.
+    `duplicate` is True when an enqueue met a job with the same id, task and arguments, or one that
+    has its key: this is that job. `predicted_start` is known of a job enqueued with `admit=`.
     """
 
-    __slots__ = ("_jobs", "duplicate", "id", "known", "queue", "task")
+    __slots__ = ("_jobs", "duplicate", "id", "known", "predicted_start", "queue", "task")
 
     def __init__(
         self,
@@ -52,12 +53,15 @@ class Job(Generic[R]):
         task: str = "",
         duplicate: bool = False,
         known: bool = False,
+        predicted_start: datetime | None = None,
     ) -> None:
         self._jobs = jobs
         self.id = job_id
         self.queue = queue
         self.task = task
         self.duplicate = duplicate
+        self.predicted_start = predicted_start
+        """When it will start, as far as could be told when it was enqueued, aware (UTC)."""
         self.known = known
         """True when this process enqueued it, so a missing record means an expired one."""
 

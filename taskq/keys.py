@@ -57,6 +57,7 @@ TYPES = {
 }
 JOB = b"job:"
 READY_OF_CLASS = "ready:"
+WAKE_OF_CLASS = "wake:"
 #: Whatever was set aside; any type.
 QUARANTINED = b"quarantine:"
 _MINUTE = re.compile(rb"stats:\d{1,12}")

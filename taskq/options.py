@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypedDict
@@ -12,7 +12,9 @@ from typing import Any, Literal, TypedDict
 from taskq.classes import check_labels
 from taskq.errors import InvalidOption
 from taskq.keys import check_name
+from taskq.limit import Limit, check_limits
 from taskq.retry import BackoffRule, backoff_to_text, check_backoff, error_names
+from taskq.template import LONGEST_KEY, check_template
 
 #: The longest time span an option takes, s (about ten years).
 LONGEST = 3650 * 86400.0
@@ -37,6 +39,12 @@ class OptionWords(TypedDict, total=False):
     result_ttl: float
     id: str
     headers: Mapping[str, str]
+    limits: Sequence[Limit]
+    group: str
+    key: str
+    unique: Literal["queued", "running"] | float
+    on_duplicate: Literal["keep", "replace", "extend"]
+    admit: Literal["warn", "reject"]
     requires: Collection[str]
     cost: int
 
@@ -58,6 +66,12 @@ class Options:
     result_ttl: float | None = None
     id: str | None = None
     headers: Mapping[str, str] | None = None
+    limits: tuple[Limit, ...] | None = None
+    group: str | None = None
+    key: str | None = None
+    unique: str | float | None = None
+    on_duplicate: str | None = None
+    admit: str | None = None
     requires: tuple[str, ...] | None = None
     cost: int | None = None
 
@@ -75,6 +89,18 @@ class Options:
         if "delay" in changes and other.delay is not None:
             changes["at"] = None
         return replace(self, **changes)
+
+    @property
+    def ordered(self) -> bool:
+        """Is anything given that decides who runs next, beside priority and times?"""
+        return not (
+            self.limits is None
+            and self.group is None
+            and self.key is None
+            and self.unique is None
+            and self.on_duplicate is None
+            and self.admit is None
+        )
 
     def extras(self) -> tuple[Word, ...]:
         """Field names and values that travel with the job, so that its worker obeys them."""
@@ -163,10 +189,22 @@ def _deadline(value: object) -> float | datetime:
     return seconds("deadline", value, above=True)
 
 
-def _on_miss(value: object) -> str:
-    if value not in ("expire", "run"):
-        raise InvalidOption(f"on_miss={_show(value)}: use 'expire' or 'run'")
-    return str(value)
+def _one_of(name: str, *choices: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            listed = ", ".join(repr(choice) for choice in choices[:-1])
+            raise InvalidOption(f"{name}={_show(value)}: use {listed} or {choices[-1]!r}")
+        return value
+
+    return check
+
+
+def _unique(value: object) -> str | float:
+    if isinstance(value, str) and value in ("queued", "running"):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return seconds("unique", value, above=True)
+    raise InvalidOption(f"unique={_show(value)}: use 'queued', 'running' or a number of seconds")
 
 
 _HEADER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -187,7 +225,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "queue": lambda value: check_name(value, "queue"),
     "priority": lambda value: whole("priority", value, 0, 9),
     "deadline": _deadline,
-    "on_miss": _on_miss,
+    "on_miss": _one_of("on_miss", "expire", "run"),
     "delay": lambda value: seconds("delay", value),
     "at": lambda value: moment("at", value),
     "timeout": lambda value: seconds("timeout", value, above=True),
@@ -197,6 +235,12 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "result_ttl": lambda value: seconds("result_ttl", value),
     "id": lambda value: check_name(value, "job id"),
     "headers": _headers,
+    "limits": check_limits,
+    "group": lambda value: check_template(value, "group"),
+    "key": lambda value: check_template(value, "key", LONGEST_KEY),
+    "unique": _unique,
+    "on_duplicate": _one_of("on_duplicate", "keep", "replace", "extend"),
+    "admit": _one_of("admit", "warn", "reject"),
     "requires": lambda value: check_labels("requires", value),
     "cost": lambda value: whole("cost", value, 1, MOST_SLOTS),
 }

@@ -171,7 +171,7 @@ class _Case:
             sentence=f"it is {what}: {when} ({clock(moment(score))})"
             + (f"; last error: {error}" if error else ""),
             details={
-                "due_ms": round(min(score, 1e15)),
+                "due_ms": round(max(0.0, min(score, 1e15))),
                 "attempt": failures,
                 "error": error or None,
             },

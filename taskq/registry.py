@@ -5,15 +5,20 @@ Redis.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
 from taskq.codec import Codec
 from taskq.context import Context
+from taskq.cron.declare import Declared, ScheduleDecorator, declare
+from taskq.cron.rules import Rule, cron_rule, every_rule
 from taskq.errors import ConfigError, InvalidOption, UnknownTask
 from taskq.handle import Job
 from taskq.keys import check_name
+from taskq.limit import Limit
+from taskq.limit_book import LimitBook
 from taskq.options import OptionWords, checked
 from taskq.partition import partition_names
 from taskq.queue_settings import QueueSettings
@@ -32,6 +37,9 @@ class Registry(ABC):
         self.queues: dict[str, QueueSettings] = {}
         self.partitions: dict[str, int] = {}
         """How many partitions a queue has; those with one are not in here."""
+        self.limits = LimitBook(self.tasks, self.queues)
+        self.declared: dict[tuple[str, str], Declared] = {}
+        """Schedules of this app's code, by queue and name."""
         self.codec = Codec()
         self._lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
 
@@ -88,6 +96,11 @@ class Registry(ABC):
             raise InvalidOption("id belongs to one call: task.options(id=...)")
 
         def register(function: Callable[..., Any]) -> Any:
+            if isinstance(function, Task):
+                raise ConfigError(
+                    f"{function.name} is a task already: put @app.cron and @app.every above"
+                    " @app.task"
+                )
             kind = choose_executor(function, executor)
             task_name = check_name(name or function.__name__, "task name")
             if task_name in self.tasks:
@@ -101,9 +114,80 @@ class Registry(ABC):
                 function, name=task_name, options=options, executor=kind, sender=self
             )
             self.tasks[task_name] = task
+            self.limits.changed()
             return task
 
         return register if fn is None else register(fn)
+
+    def cron(
+        self,
+        line: str,
+        *,
+        tz: str = "UTC",
+        name: str | None = None,
+        missed: str = "once",
+        overlap: str = "allow",
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **words: Unpack[OptionWords],
+    ) -> ScheduleDecorator:
+        """Run a task by the clock: `@app.cron("0 9 * * mon-fri", tz="Europe/Rome")`, above
+        `@app.task` or on a plain function, which becomes a task. `app.cron(...)(task)` as well.
+
+        `name` of the schedule: the task's when not given. `missed`: of ticks that nobody could
+        enqueue in time, none ("skip"), the newest ("once") or "all" are enqueued later. `overlap`:
+        "skip" enqueues nothing while the last job of the schedule has not ended. `args`, `kwargs`
+        and other options are those of each call. See docs/cron.md.
+        """
+        rule = cron_rule(line, tz)
+        return self._schedule(rule, name, missed, overlap, args, kwargs, words)
+
+    def every(
+        self,
+        span: float | timedelta,
+        *,
+        name: str | None = None,
+        missed: str = "once",
+        overlap: str = "allow",
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **words: Unpack[OptionWords],
+    ) -> ScheduleDecorator:
+        """Run a task every so many seconds: `@app.every(30)` at :00 and :30 of every minute. The
+        rest is as for `cron`.
+        """
+        return self._schedule(every_rule(span), name, missed, overlap, args, kwargs, words)
+
+    def _schedule(self, rule: Rule, name: str | None, *rest: Any) -> ScheduleDecorator:
+        missed, overlap, args, kwargs, words = rest
+
+        def register(function: Any) -> Any:
+            task = function
+            if not isinstance(function, Task):
+                known = self.tasks.get(getattr(function, "__name__", ""))
+                task = known if known and known.fn is function else self.task(function)
+            elif self.tasks.get(function.name) is not function:
+                raise ConfigError(f"task {function.name} belongs to another app")
+            found = declare(
+                rule,
+                task,
+                name=name,
+                missed=missed,
+                overlap=overlap,
+                args=args,
+                kwargs=kwargs,
+                words=words,
+            )
+            where = (found.queue, found.name)
+            if where in self.declared:
+                raise ConfigError(
+                    f"schedule {found.name!r} of queue {found.queue!r} is there already:"
+                    " pass another name="
+                )
+            self.declared[where] = found
+            return task
+
+        return register  # type: ignore[return-value]
 
     def lifespan(self, fn: Callable[[Any], AsyncIterator[T]]) -> Callable[[Any], AsyncIterator[T]]:
         """Register an async generator that sets up what tasks share, and tears it down when the
@@ -128,13 +212,19 @@ class Registry(ABC):
         horizon: float | None = None,
         patience: Sequence[float] | None = None,
         max_jobs: int | None = None,
+        on_full: str | None = None,
+        weights: Mapping[str, float] | None = None,
+        limits: Sequence[Limit] = (),
         partitions: int = 1,
     ) -> QueueSettings:
         """Say how a queue orders and bounds its jobs; workers write it to Redis when they start.
 
-        `policy`: "strict" (priority first) or "aging" (every job is the most urgent in the end).
+        `policy`: "strict" (priority first), "aging" (every job is the most urgent in the end) or
+        "fair" (groups take turns by what they use, and by `weights`, 1 each).
         `horizon` (s): when a job without a deadline counts as due. `patience`: ten waits (s), for
         priority 0 to 9. See docs/guarantees.md.
+        `on_full`: what an enqueue does when `max_jobs` wait: "reject" (QueueFull), "wait" for room,
+        or "drop_oldest". `limits`: for all its jobs together; see docs/limits.md.
         `partitions`: 2 to 64 spread a queue that is too busy for one Redis core; every program that
         enqueues must say the same number. See docs/high-availability.md.
         """
@@ -144,9 +234,13 @@ class Registry(ABC):
             horizon=horizon,
             patience=patience,
             max_jobs=max_jobs,
+            on_full=on_full,
+            weights=weights,
+            limits=limits,
             partitions=partitions,
         )
         self.queues[name] = settings
+        self.limits.changed()
         self.partitions.pop(name, None)
         if partitions > 1:
             self.partitions[name] = partitions

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from taskq.commands import Call, Word
 from taskq.errors import StoreRefused
-from taskq.keys import READY_OF_CLASS, TYPES, QueueKeys
+from taskq.keys import READY_OF_CLASS, TYPES, WAKE_OF_CLASS, QueueKeys
 from taskq.scripts import Script, ScriptSet
 from taskq.store import Store
 from taskq.store_sync import SyncStore
@@ -79,7 +79,7 @@ class Need(NamedTuple):
 
 def commands_of(script: Script) -> frozenset[str]:
     """The Redis commands a script must be allowed to run."""
-    return frozenset(re.findall(r"redis\.p?call\('(\w+)'", script.source)) - OPTIONAL
+    return frozenset(re.findall(r"(?:redis\.p?call|\bask)\('(\w+)'", script.source)) - OPTIONAL
 
 
 def keys_of(script: Script) -> tuple[frozenset[str], frozenset[str]]:
@@ -91,12 +91,16 @@ def keys_of(script: Script) -> tuple[frozenset[str], frozenset[str]]:
     for entries, found in ((script.header.keys, declared), (script.header.args, derived)):
         for label, text in entries:
             found.update(re.findall(r"(?:\{q\}|\| ):(\w+:?)", text.replace("[:<class>]", "")))
-            if "[:<class>]" in text:
-                found.add(READY_OF_CLASS)
+            found.update(name + ":" for name in re.findall(r"(\w+)\[:<class>\]", text))
             if re.fullmatch(r"text\s+taskq:\{q\}:", text):
                 found.add("*")
             if label.split()[-1] == "ready" and "class" in script.source:
                 derived.add(READY_OF_CLASS)
+    # `base` is the prefix of all keys; a name follows: `base .. 'parked:' .. instance`.
+    for name, more in re.findall(r"\bbase \.\. '(\w+:?)'( \.\.)?", script.source):
+        derived.update({name, name + ":"} & TYPES.keys() if more else {name})
+    if "wake .. ':'" in script.source:
+        derived.add(WAKE_OF_CLASS)
     return frozenset(declared), frozenset(derived - declared)
 
 

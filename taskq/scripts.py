@@ -3,19 +3,23 @@
 A wheel carries them in taskq/_lua; a checkout and an editable install have them in lua/ beside the
 package. What is sent to the server is the body without comments, under a `#!lua` line that carries
 the header's flags, so a changed comment does not change the script's SHA1.
+
+Lua makes every function of a script anew at each call, and that is paid for. Parts that few calls
+need stand under `@rare`: one function makes them all, when the first of them is called.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from taskq.errors import ConfigError
 
 _PARTS = ("Why", "KEYS", "ARGV", "Returns", "Cost", "Flags", "@include")
+_MAY_LACK = ("@rare",)
 _ENTRY = re.compile(r"(\d+)(\.\.\.)?\s+(\S+)\s*(.*)")
 
 
@@ -33,6 +37,8 @@ class Header:
     cost: str
     flags: tuple[str, ...]
     includes: tuple[str, ...]
+    rare: tuple[str, ...]
+    """Includes that are made when the first of their functions is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,7 @@ def parse_header(text: str, name: str) -> Header:
     parts: dict[str, list[str]] = {"first": lines[:1]}
     section = "first"
     for line in lines[1:]:
-        for title in _PARTS:
+        for title in _PARTS + _MAY_LACK:
             if line == title or line.startswith((title + ":", title + " ")):
                 section = title
                 rest = line[len(title) :].lstrip(": ")
@@ -89,7 +95,7 @@ def parse_header(text: str, name: str) -> Header:
         return tuple(found)
 
     def words(title: str) -> tuple[str, ...]:
-        return tuple(word for word in " ".join(parts[title]).split() if word != "none")
+        return tuple(w for w in " ".join(parts.get(title, [])).split() if w != "none")
 
     return Header(
         name=name,
@@ -102,6 +108,7 @@ def parse_header(text: str, name: str) -> Header:
         cost=" ".join(parts["Cost"]),
         flags=words("Flags"),
         includes=words("@include"),
+        rare=words("@rare"),
     )
 
 
@@ -109,6 +116,28 @@ def _code(text: str) -> str:
     """The lines that are not comments; what runs."""
     kept = (line.rstrip() for line in text.splitlines())
     return "\n".join(line for line in kept if line and not line.lstrip().startswith("--"))
+
+
+def _made_when_called(rare: str, parts: Sequence[str]) -> list[str]:
+    """`parts` with one more before the first that needs it: the function `rare`, which makes the
+    functions in `rare` once; calls of them go through it.
+    """
+    names = re.findall(r"^local function (\w+)", rare, re.MULTILINE)
+    call = re.compile(rf"(?<![\w.])({'|'.join(names)})\(")
+    used = sorted({name for part in parts for name in call.findall(part)})
+    block = [
+        "local made",
+        "local function rare()",
+        "if not made then",
+        rare,
+        "made = { " + ", ".join(f"{name} = {name}" for name in used) + " }",
+        "end",
+        "return made",
+        "end",
+    ]
+    at = next((at for at, part in enumerate(parts) if call.search(part)), len(parts))
+    changed = [call.sub(r"rare().\1(", part) for part in parts]
+    return [*changed[:at], "\n".join(block), *changed[at:]]
 
 
 class ScriptSet:
@@ -156,14 +185,21 @@ class ScriptSet:
             parts.append("#!lua" + (f" flags={','.join(header.flags)}" if header.flags else ""))
         if self._guarded:
             parts.append("KEYS[#KEYS] = nil")
-        for include in header.includes:
-            part = self._replace.get(include)
-            if part is None:
-                path = self._folder / "include" / f"{include}.lua"
-                if not path.is_file():
-                    raise ConfigError(f"lua/{name}.lua: no include lua/include/{include}.lua")
-                part = path.read_text(encoding="ascii")
-            parts.append(_code(part))
-        source = "\n".join([*parts, _code(text), ""])
+        common = [self._part(name, include) for include in header.includes]
+        body = _code(text)
+        if header.rare:
+            rare = "\n".join(self._part(name, include) for include in header.rare)
+            *common, body = _made_when_called(rare, [*common, body])
+        parts += common
+        source = "\n".join([*parts, body, ""])
         sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         return Script(name=name, source=source, sha=sha, header=header)
+
+    def _part(self, name: str, include: str) -> str:
+        part = self._replace.get(include)
+        if part is None:
+            path = self._folder / "include" / f"{include}.lua"
+            if not path.is_file():
+                raise ConfigError(f"lua/{name}.lua: no include lua/include/{include}.lua")
+            part = path.read_text(encoding="ascii")
+        return _code(part)

@@ -231,6 +231,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _count("max_result", 1_048_576, 16, 2**29, "Bytes of an encoded result", group="limits"),
     _span(
+        "full_timeout",
+        30.0,
+        0.0,
+        86_400.0,
+        'Longest wait of an enqueue for room in a queue with `on_full="wait"`',
+        group="limits",
+    ),
+    _span(
         "result_ttl",
         600.0,
         0.0,

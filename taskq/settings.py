@@ -48,6 +48,7 @@ class Settings:
     memory_watermark: int = 90
     max_payload: int = 1_048_576
     max_result: int = 1_048_576
+    full_timeout: float = 30.0
     result_ttl: float = 600.0
     dead_ttl: float = 604_800.0
     done_max: int = 1_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 
@@ -11,6 +12,8 @@ def span(seconds: float | None) -> str:
     """
     if seconds is None:
         return "-"
+    if not math.isfinite(seconds):
+        return "for ever"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:

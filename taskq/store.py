@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from taskq import commands
 from taskq.address import Address
 from taskq.commands import Call, Confirm, check_reply
 from taskq.confirmer import Confirmer
@@ -222,6 +223,15 @@ class Store:
         if type(reply) is ServerError:
             raise self._refusal(reply)
         return None if reply is None else reply[0].decode()
+
+    async def end_wait(self) -> None:
+        """Let `wait_for_wake` return now, as if nobody had pushed; no token is lost."""
+        await self._waiter.end(self.unblock)
+
+    async def unblock(self, client: int) -> bool:
+        """End what this client of the server is blocked on; False when it was not blocked."""
+        call = commands.plain("CLIENT", "UNBLOCK", client, parse=bool)
+        return await self.run(call)
 
     async def subscribe(self, channel: str, callback: Callable[[bytes | None], None]) -> None:
         """Call `callback(message)` for each message on `channel`, and `callback(None)` when the

@@ -246,6 +246,10 @@ class ClusterStore(Store):
         await self._slots()
         return await self._waits.wait(keys, seconds)
 
+    async def end_wait(self) -> None:
+        """As Store.end_wait."""
+        self._waits.end()
+
     async def _give_back(self, key: str) -> None:
         """Another worker, or the next wait, takes the token. No queue state: a token is a hint."""
         await self.run(commands.plain("RPUSH", key, "1", parse=int), tries=3)

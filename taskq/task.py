@@ -102,6 +102,16 @@ class Task(Generic[P, R]):
         except TypeError as error:
             raise InvalidArguments(f"{self.name}{self._signature}: {error}") from None
 
+    def bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name, defaults included. The call was checked."""
+        found = self._signature.bind(*args, **kwargs)
+        found.apply_defaults()
+        named = dict(found.arguments)
+        for name, parameter in self._signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                named.update(named.pop(name))
+        return named
+
     def inject(
         self, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, ...]:

@@ -35,6 +35,8 @@ class Wire(asyncio.Protocol):
         self.closed: str | None = None
         self.on_push: Callable[[list[Any]], None] | None = None
         self.on_lost: Callable[[], None] | None = None
+        self.client = 0
+        """Its number at the server; 0 when that does not tell."""
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=ServerError)
@@ -200,6 +202,7 @@ async def _greet(wire: Wire, address: Address, name: str) -> None:
                 check_version("redis", "0.0", address.masked)
             raise server_error(str(reply), address.masked)
     about = dict(zip(replies[0][::2], replies[0][1::2], strict=False))
+    wire.client = int(about.get(b"id") or 0)
     check_version(
         about.get(b"server", b"redis").decode(), about.get(b"version", b"").decode(), wire.where
     )

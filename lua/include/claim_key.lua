@@ -10,9 +10,9 @@ end
 -- The id that keeps the key, or nil when `id` may have it. how: '<mode> <on duplicate>'; at: when the caller wants it to start.
 local function claim_key(claims, key, id, how, at)
   local mode, on_duplicate = string.match(how, '^(%S+) (%S+)$')
-  local lock, span = claims.base .. 'unique:' .. key, tonumber(mode or '')
-  if claims.mine[lock] then return claims.mine[lock] end -- an earlier job of this call
-  local owner = ask('GET', lock)
+  local span = tonumber(mode or '')
+  if claims.mine[key] then return claims.mine[key] end -- an earlier job of this call
+  local owner = ask('GET', claims.base .. 'unique:' .. key)
   if owner and owner ~= id then
     local job = ask('HMGET', claims.base .. 'job:' .. owner, 'state', 'class', 'waiters', 'tied', 'blocked_by') or {}
     local state = job[1]
@@ -21,13 +21,13 @@ local function claim_key(claims, key, id, how, at)
       claims.replaced[#claims.replaced + 1] = { owner, 'cancelled', 'replaced', job, id }
     elseif waits or state and (span or mode == 'running' and state == 'running') then
       if on_duplicate == 'extend' then
-        claims.extend[#claims.extend + 1] = { lock, span, owner, state == 'scheduled' and at ~= '' and at }
+        claims.extend[#claims.extend + 1] = { key, span, owner, state == 'scheduled' and at ~= '' and at }
       end
       return owner
     end
   end
-  claims.mine[lock] = id
-  claims.locks[#claims.locks + 1] = { lock, id, span }
+  claims.mine[key] = id
+  claims.locks[#claims.locks + 1] = { key, id, span }
   return nil
 end
 
@@ -43,15 +43,16 @@ end
 
 local function keep_claims(claims)
   for _, lock in ipairs(claims.locks) do
-    if lock[2] and lock[3] then
-      redis.call('SET', lock[1], lock[2], 'PX', math.max(1, lock[3]))
-    elseif lock[2] then
-      redis.call('SET', lock[1], lock[2])
+    local key, id, span = lock[1], lock[2], lock[3]
+    if id and span then
+      redis.call('SET', claims.base .. 'unique:' .. key, id, 'PX', math.max(1, span))
+    elseif id then
+      redis.call('SET', claims.base .. 'unique:' .. key, id)
     end
   end
   for _, extension in ipairs(claims.extend) do
-    local lock, span, owner, at = extension[1], extension[2], extension[3], extension[4]
-    if span then redis.call('PEXPIRE', lock, math.max(1, span)) end
+    local key, span, owner, at = extension[1], extension[2], extension[3], extension[4]
+    if span then redis.call('PEXPIRE', claims.base .. 'unique:' .. key, math.max(1, span)) end
     if at then
       redis.call('ZADD', claims.base .. 'scheduled', 'XX', 'GT', time_of(at, claims.now), owner)
     end

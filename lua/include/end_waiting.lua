@@ -15,7 +15,8 @@ local function oldest(base, served, wanted, taken)
       local last = redis.call('ZRANGE', key, above, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')
       if #found == wanted or not last[2] then break end
       local band = math.floor(tonumber(last[2]) / 1e13) * 1e13
-      for _, id in ipairs(redis.call('ZRANGE', key, string.format('%.0f', band), above, 'BYSCORE', 'LIMIT', 0, wanted + #taken)) do
+      local most = wanted + #taken
+      for _, id in ipairs(redis.call('ZRANGE', key, string.format('%.0f', band), above, 'BYSCORE', 'LIMIT', 0, most)) do
         if #found < wanted and not gone[id] then
           gone[id] = true
           local job = ask('HMGET', base .. 'job:' .. id, 'state', 'class', 'waiters', 'tied', 'blocked_by') or {}
@@ -30,12 +31,12 @@ local function oldest(base, served, wanted, taken)
 end
 
 local function look_at_ends(base, ends, now)
-  local ties = new_ties()
+  local ties = nil
   for _, job in ipairs(ends) do
-    if job[4][4] then note_tie(ties, base, job[1], job[4][1], true, now) end
+    if job[4][4] then ties = note_tie(ties, base, job[1], job[4][1], true, now, job[4][4]) end
   end
   redis.call('ZCARD', base .. 'done')
-  plan_wakes(ties, base)
+  if ties then plan_wakes(ties, base) end
   return ties
 end
 
@@ -49,6 +50,6 @@ local function end_waiting(base, ends, ties, stats, now)
     counts[state] = (counts[state] or 0) + 1
   end
   last_until(base .. 'done', KEPT_MS)
-  let_go(ties, base, now)
+  if ties then let_go(ties, base, now) end
   for state, jobs in pairs(counts) do count(stats, now, state, jobs) end
 end

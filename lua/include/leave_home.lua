@@ -7,7 +7,10 @@ local function leave_home(base, id, state, class, blocker)
     if redis.call('ZREM', base .. 'ready' .. suffix, id) == 0 then redis.pcall('ZREM', base .. 'turned' .. suffix, id) end
     return
   end
-  redis.call('ZREM', base .. state, id)
+  local home = base .. 'scheduled'
+  if state == 'retry' then home = base .. 'retry' end
+  if state == 'blocked' then home = base .. 'blocked' end
+  redis.call('ZREM', home, id)
   if state == 'blocked' then
     if blocker then leave_parked(base, id, blocker) end
     redis.pcall('HSET', base .. 'meta', 'blocked', redis.call('ZCARD', base .. 'blocked'))

@@ -108,7 +108,9 @@ local function look_at_setting(meta, field)
   local good = true
   if field == 'policy' then good = value == 'strict' or value == 'aging' or value == 'fair'
   elseif field == 'patience_ms' then good = #value <= 200 and string.find(value, '^[%d ]+$') ~= nil
-  elseif field == 'max_jobs' or field == 'slots' or string.find(field, '_ms$') or field == 'paused' then good = is_whole(value) end
+  elseif string.find(field, '_ms$') or field == 'max_jobs' or field == 'slots' or field == 'paused' then
+    good = is_whole(value)
+  end
   return good and {} or { { 'bad-field', field } }
 end
 

@@ -1,9 +1,7 @@
 -- open_shares: start-time fair queueing for the policy `fair`. Each group has a virtual finish, in ms of work by its weight; a job
--- starts, virtually, when its group's work before it is done, but not before the queue's virtual time. Nothing is read for
--- another policy. open_shares and start_of only read; close_shares writes, once a call.
+-- starts, virtually, when its group's work before it is done, but not before the queue's virtual time. open_shares and start_of only read; close_shares writes, once a call.
 -- Needs ask.
-local function open_shares(base, policy, vtime)
-  if policy ~= 'fair' then return nil end
+local function open_shares(base, vtime)
   return { base = base, vtime = tonumber(vtime) or 0, finish = {}, weights = {}, charges = {} }
 end
 
@@ -41,7 +39,6 @@ end
 
 -- A group that is behind the virtual time begins there anyway, and need not be remembered: at most twice as many go as come.
 local function close_shares(shares)
-  if not shares then return end
   local pairs_, groups = {}, 0
   for group, done in pairs(shares.finish) do
     pairs_[#pairs_ + 1], pairs_[#pairs_ + 2] = done, group

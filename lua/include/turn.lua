@@ -13,7 +13,8 @@ local function plan_turn(base, classes, policy, shares, limit)
     if #found > left then more = true end
     if #found > 0 then redis.call('ZCARD', base .. 'ready' .. suffix) end
     for i = 1, math.min(#found, left) do
-      local job = ask('HMGET', base .. 'job:' .. found[i], 'state', 'priority', 'deadline_ms', 'enqueued_ms', 'group', 'task') or {}
+      local key = base .. 'job:' .. found[i]
+      local job = ask('HMGET', key, 'state', 'priority', 'deadline_ms', 'enqueued_ms', 'group', 'task') or {}
       if job[1] == 'ready' then
         local start, charge
         if shares then start, charge = start_of(shares, job[5], job[6]) end

@@ -22,6 +22,7 @@ local function unpark(base, wakes, again, now)
     end
   end
   for instance in pairs(again) do redis.call('ZADD', base .. 'timers', now, 'limit:' .. instance) end
+  if next(again) then woken[''] = (woken[''] or 0) + 1 end
   for class, jobs in pairs(woken) do wake_up(base .. 'wake', jobs, class) end
   redis.call('HSET', base .. 'meta', 'blocked', redis.call('ZCARD', base .. 'blocked'))
   note_timer(base .. 'timers', base .. 'meta')

@@ -58,7 +58,7 @@ WORKER = (
     "dead_max",
 )
 #: Settings `taskq enqueue` takes.
-ENQUEUE = ("max_jobs", "max_payload", "durability", "replicas", "replica_timeout")
+ENQUEUE = ("max_jobs", "full_timeout", "max_payload", "durability", "replicas", "replica_timeout")
 
 
 class SettingOption(click.Option):

@@ -17,9 +17,32 @@ from taskq.errors import TaskqError
 from taskq.job import JobInfo
 from taskq.partitioned import Tasks, Whole
 from taskq.rank import describe
+from taskq.schedules import ScheduleInfo
 from taskq.views import Entry, Explanation, QueueView, Signals, Slack, Unserved, WorkerView
 
 Shape = dict[str, Any]
+
+
+def schedule(info: ScheduleInfo) -> Shape:
+    """`cron` with `tz`, or `every_seconds`; `next_at` null while it is paused; `problem` null unless
+    it cannot be read.
+    """
+    return {
+        "schedule": info.name,
+        "queue": info.queue,
+        "task": info.task or None,
+        "call": info.call or None,
+        "cron": info.cron,
+        "tz": info.tz,
+        "every_seconds": info.every,
+        "missed": info.missed or None,
+        "overlap": info.overlap or None,
+        "declared": info.declared,
+        "next_at": _time(info.next_at),
+        "paused": info.paused_at is not None,
+        "paused_at": _time(info.paused_at),
+        "problem": info.problem or None,
+    }
 
 
 def _time(when: datetime | None) -> str | None:

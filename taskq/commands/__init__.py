@@ -4,7 +4,7 @@ to read the reply.
 Pure: no I/O, so the async and the sync store share it. One function per script, named after it.
 """
 
-from taskq.commands.call import BATCH, Call, Confirm, Word, check_reply, plain, text
+from taskq.commands.call import BATCH, Call, Confirm, Word, check_reply, map_of, plain, text
 from taskq.commands.care import (
     REPAIRS,
     Finding,
@@ -54,14 +54,18 @@ from taskq.commands.operate import (
     stats,
 )
 from taskq.commands.produce import (
+    CREATED,
     Enqueued,
     NewJob,
     Outcome,
+    Sent,
     cancel,
     conflict,
     enqueue,
     not_found,
     parse_announcement,
+    time_at,
+    unreachable,
     watch,
 )
 from taskq.commands.schedule import (
@@ -69,6 +73,7 @@ from taskq.commands.schedule import (
     definition_of,
     definitions,
     due_schedules,
+    due_word,
     next_ticks,
     schedule,
     schedule_names,
@@ -91,6 +96,7 @@ from taskq.commands.work import (
 
 __all__ = [
     "BATCH",
+    "CREATED",
     "LIMITS_A_CALL",
     "MEASURES",
     "REPAIRS",
@@ -118,6 +124,7 @@ __all__ = [
     "QueueStats",
     "Reaped",
     "Seen",
+    "Sent",
     "SignalsSeen",
     "Stored",
     "Waiting",
@@ -133,6 +140,7 @@ __all__ = [
     "definition_of",
     "definitions",
     "due_schedules",
+    "due_word",
     "enqueue",
     "explain",
     "fail",
@@ -143,6 +151,7 @@ __all__ = [
     "kind",
     "leave_roster",
     "limit",
+    "map_of",
     "members",
     "next_ticks",
     "not_found",
@@ -168,6 +177,8 @@ __all__ = [
     "signals",
     "stats",
     "text",
+    "time_at",
     "trim_roster",
+    "unreachable",
     "watch",
 ]

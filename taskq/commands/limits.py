@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from taskq.commands.call import Call, Word
+from taskq.errors import InvalidOption
 from taskq.keys import QueueKeys
 
 #: Limits in one call, at most.
@@ -33,12 +34,16 @@ def limit(
     args: list[Word] = [int(gently), int(again), skip, strike]
     for name, definition in definitions.items():
         args += (name, definition)
-    return Call(
-        "limit",
-        (keys.limits, keys.meta, keys.timers, keys.wake),
-        args,
-        lambda reply: Limited(reply[1], reply[2]),
-    )
+
+    def parse(reply: list[Any]) -> Limited:
+        if reply[0] == b"MANY":
+            raise InvalidOption(
+                f"queue {keys.queue!r} may have {reply[1]} limits: use one with a field, as in"
+                " Limit('tenant:{tenant}', ...), for what differs from call to call"
+            )
+        return Limited(reply[1], reply[2])
+
+    return Call("limit", (keys.limits, keys.meta, keys.timers, keys.wake), args, parse)
 
 
 def pause_name(kind: str, name: str) -> str:

@@ -92,6 +92,13 @@ def _claim_keys(keys: QueueKeys, worker: str, classes: Iterable[str]) -> list[st
     ]
 
 
+def _trailing(look: int, all_slots: int | None) -> list[int]:
+    """The arguments that may be left out; the second needs the first before it."""
+    if all_slots is not None:
+        return [min(look, BATCH), min(all_slots, BATCH)]
+    return [] if look == 1 else [min(look, BATCH)]
+
+
 def _parse_claim(reply: list[Any]) -> Claims:
     jobs = [ClaimedJob(flat) for flat in reply[4:]]
     word, now, due, left = reply[:4]
@@ -103,14 +110,21 @@ def _ranks(left: bytes) -> tuple[float, ...]:
 
 
 def claim(
-    keys: QueueKeys, worker: str, *, keep_ms: int, limit: int, slots: dict[str, int], look: int = 1
+    keys: QueueKeys,
+    worker: str,
+    *,
+    keep_ms: int,
+    limit: int,
+    slots: dict[str, int],
+    look: int = 1,
+    all_slots: int | None = None,
 ) -> Call[Claims]:
-    """Take up to `limit` jobs. `slots`: free slots per class, '' is the common one. `look`: of how
-    many jobs left behind the ranks are wanted, at most.
+    """Take up to `limit` slots' worth of jobs. `slots`: free slots per class, '' is the common one.
+    `look`: of how many jobs left behind the ranks are wanted, at most. `all_slots`: those of the
+    worker, where they are more than `limit`; a job that costs more takes them all.
     """
     args: list[Word] = [keys.job_prefix, worker, keep_ms, min(limit, BATCH), *slots.values()]
-    if look != 1:
-        args.append(min(look, BATCH))
+    args += _trailing(look, all_slots)
     return Call("claim", _claim_keys(keys, worker, slots), args, _parse_claim)
 
 
@@ -138,6 +152,7 @@ def ack(
     limit: int,
     slots: dict[str, int],
     look: int = 1,
+    all_slots: int | None = None,
 ) -> Call[Claims]:
     """Report up to 200 finished jobs and take up to `limit` new ones, as claim does.
     `Claims.refused` has those that did not count.
@@ -153,8 +168,7 @@ def ack(
     for item in acks:
         args += item
     args += slots.values()
-    if look != 1:
-        args.append(min(look, BATCH))
+    args += _trailing(look, all_slots)
     return Call("ack", _claim_keys(keys, worker, slots), args, _parse_ack)
 
 

@@ -1,4 +1,4 @@
-"""When a schedule ticks: cron lines and intervals. Pure; times are Unix ms, ticks are whole seconds.
+"""When a schedule ticks: cron lines and intervals. Pure; times are Unix ms, on whole seconds.
 
 What a cron line means, also where clocks change, is cronsim's knowledge: that of Debian's cron.
 """
@@ -62,8 +62,8 @@ class Cron:
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """A tick every so many seconds, counted from the beginning of 1970 UTC: every 30 s is at :00 and
-    :30 for whoever computes it.
+    """A tick every so many seconds, counted from the beginning of 1970 UTC: every 30 s is at :00
+    and :30 for whoever computes it.
     """
 
     seconds: int
@@ -105,10 +105,17 @@ def zone_of(name: str) -> tzinfo:
 
 def cron_rule(line: object, tz: object = "UTC") -> Cron:
     """A rule from what a user gave; InvalidOption, in one line, when it would never tick."""
-    if not isinstance(line, str):
-        raise InvalidOption(f"cron {_shown(line)}: use text, as '0 9 * * mon-fri'")
+    checked = cron_line(line)
     if not isinstance(tz, str) or not tz:
         raise InvalidOption(f"tz={_shown(tz)}: use a name as 'Europe/Rome'")
+    zone_of(tz)
+    return Cron(checked, tz)
+
+
+def cron_line(line: object) -> str:
+    """A line that ticks, one blank between its fields; else InvalidOption."""
+    if not isinstance(line, str):
+        raise InvalidOption(f"cron {_shown(line)}: use text, as '0 9 * * mon-fri'")
     fields = line.split()
     if len(line) > MOST_CHARACTERS or len(fields) not in (5, 6):
         count = f"{len(fields)} fields" if len(line) <= MOST_CHARACTERS else "too long"
@@ -116,26 +123,25 @@ def cron_rule(line: object, tz: object = "UTC") -> Cron:
             f"cron {_shown(line)}: {count}; use five: minute hour day-of-month month day-of-week"
             " (six with the second first)"
         )
-    rule = Cron(" ".join(fields), tz)
-    zone_of(tz)
+    checked = " ".join(fields)
     try:
         # From a leap year's beginning: what ticks at all does so within 50 years.
-        first = next_tick(rule, 946_684_800_000)
+        first = next_tick(Cron(checked), 946_684_800_000)
     except CronSimError as error:
         raise InvalidOption(f"cron {_shown(line)}: {str(error).lower()}") from None
     except Exception as error:  # its parser was not made for every nonsense
         raise InvalidOption(f"cron {_shown(line)}: not understood ({error})") from None
     if first is None:
         raise InvalidOption(f"cron {_shown(line)}: no day is ever like that")
-    return rule
+    return checked
 
 
 def every_rule(span: object) -> Every:
     """An interval from seconds or a timedelta; InvalidOption otherwise."""
     value = span.total_seconds() if isinstance(span, timedelta) else span
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if 1 <= value <= LONGEST and value == int(value):
-            return Every(int(value))
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and 1 <= value <= LONGEST and value == int(value):  # type: ignore[operator, call-overload]
+        return Every(int(value))  # type: ignore[call-overload]
     raise InvalidOption(
         f"every {_shown(span)}: use whole seconds from 1 to {LONGEST:.0f}, or a timedelta of them"
     )

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from taskq.commands import NewJob
-from taskq.cron.rules import Cron, Every, Rule
+from taskq.cron.rules import Cron, Rule, cron_line, every_rule
 from taskq.errors import InvalidName, InvalidOption
 from taskq.keys import check_name, is_name
 from taskq.options import Word
@@ -69,14 +69,13 @@ class Schedule:
             words = json.loads(text)
             rule: Rule
             if "cron" in words:
-                rule = Cron(_text(words["cron"]), _text(words["tz"]))
+                # A time zone that is unknown here may be known to others.
+                rule = Cron(cron_line(words["cron"]), _text(words["tz"]))
             else:
-                rule = Every(_number(words["every_seconds"]))
-                if rule.seconds < 1:
-                    raise Unreadable("every_seconds")
+                rule = every_rule(words["every_seconds"])
             paused = words.get("paused_ms")
             return cls(
-                name=name,
+                name=check_schedule_name(name),
                 rule=rule,
                 job=_job(_text(words["task"]), words["job"]),
                 call=_text(words["call"]),

@@ -171,7 +171,7 @@ class Heart:
 
     def tell_roster(self) -> None:
         """Write what this worker is and does, under each id it goes by."""
-        fields = self._identity.fields(self._load(), "ok")
+        fields = self._identity.fields(self._load())
         try:
             for worker in dict.fromkeys(line.worker for line in self._lines):
                 told = {**fields, "worker": worker}

@@ -26,6 +26,7 @@ class Load(NamedTuple):
     """What a worker does now."""
 
     running: int
+    health: str
     slots: int
     """Slots it uses now: fewer than its concurrency while it is short of something."""
     taken: int
@@ -71,7 +72,7 @@ class Identity:
         held: int = self._process.memory_info().rss
         return held
 
-    def fields(self, load: Load, health: str) -> dict[str, str | int]:
+    def fields(self, load: Load) -> dict[str, str | int]:
         """Everything, with this moment's load; cpu in percent of one core, rss in bytes,
         loop_lag_ms.
         """
@@ -89,5 +90,5 @@ class Identity:
             "rss": rss,
             "loop_lag_ms": round(load.loop_lag * 1000),
             "blocks": load.blocks,
-            "health": health,
+            "health": load.health,
         }

@@ -18,13 +18,16 @@ class Line:
 
     __slots__ = (
         "acks",
+        "barren",
         "beaten_at",
         "cancelled",
+        "curious",
         "deep",
         "due_at",
         "failures",
         "fenced",
         "flying",
+        "held_until",
         "hot",
         "keys",
         "looked_at",
@@ -67,6 +70,10 @@ class Line:
         """How long runs took; the heart tells Redis."""
         self.hot = True
         """There may be ready jobs."""
+        self.curious = False
+        """It was woken, perhaps for a class of jobs that is not known here yet."""
+        self.barren = 0
+        """Claims in a row that left jobs behind and brought none."""
         self.ranks: tuple[float, ...] = ()
         """Ranks of the best jobs that were ready at the last look, best first. Only partitions are
         asked for more than one.
@@ -84,12 +91,22 @@ class Line:
         self.rests_until = 0.0
         """Event-loop time before which a queue that was refused is left alone."""
         self.due_at = math.inf
-        """Event-loop time at which a scheduled or retrying job is due."""
+        """Event-loop time at which a scheduled or retrying job, or a timer, is due."""
+        self.held_until = -math.inf
+        """Event-loop time until which a tick that is due is left alone: others may fire it, or it
+        cannot be enqueued now. What else is due waits so long.
+        """
 
     def know(self, ranks: tuple[float, ...], wanted: int) -> None:
         """Note what waits here: `ranks`, where at most `wanted` were asked for."""
         self.ranks = ranks
         self.deep = len(ranks) >= wanted
+
+    def know_due(self, next_due_ms: int, now: float) -> None:
+        """Note when something is due next, as Redis said it at `now`: in so many ms, -1 never."""
+        self.due_at = math.inf
+        if next_due_ms >= 0:
+            self.due_at = max(now + next_due_ms / 1000, self.held_until)
 
     @property
     def owes(self) -> bool:

@@ -23,6 +23,7 @@ from typing import Any
 
 from taskq.context import Context
 from taskq.errors import Discard, Retry
+from taskq.inherit import PARENT, Parent
 from taskq.task import Task
 from taskq.worker.policy import RemoteError, error_line, traceback_text
 
@@ -44,6 +45,7 @@ class Work:
     token: int
     worker_id: str
     deadline_ms: int | None
+    parent: Parent | None = None
 
 
 class ProcessDied(Exception):
@@ -168,6 +170,7 @@ def _begin() -> None:
 
 def perform(work: Work) -> tuple[Any, ...]:
     """In the child: run one call. Everything comes back as plain values, errors too."""
+    PARENT.set(work.parent)
     try:
         task = _find(work.module, work.attribute)
         codec = task.sender.codec

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from taskq import commands
@@ -21,6 +21,8 @@ from taskq.errors import StoreUnavailable
 from taskq.settings import Settings
 from taskq.store import Store
 from taskq.worker.ears import Ears
+from taskq.worker.fits import Fits
+from taskq.worker.health import Health
 from taskq.worker.interrupt import Interrupted
 from taskq.worker.line import Line
 from taskq.worker.parts import Parts, Work, grouped, together
@@ -31,8 +33,8 @@ from taskq.worker.shares import class_slots, depth
 
 log = logging.getLogger("taskq.pump")
 
-#: How long a queue is left alone while others keep the worker too busy to listen, s.
-OVERLOOKED = 0.5
+#: Jobs that are promoted in one call.
+PROMOTED = 100
 #: A safety look at a queue that nobody woke us for, jittered, s.
 LONGEST_NAP = 60.0
 
@@ -47,6 +49,7 @@ class Pump:
         lines: Sequence[Line],
         *,
         slots: int,
+        health: Health,
         beat: Callable[[], None],
     ) -> None:
         self._store = store
@@ -59,7 +62,6 @@ class Pump:
         self._runner: Runner | None = None
         self._bell: asyncio.Future[None] | None = None
         self._rung = False
-        self.ears = Ears(store, settings, lines, free=self._free, heat=self.heat)
         self._failures = 0
         self.asked_at = math.inf
         """Event-loop time of the last claim, or of finding Redis away; inf before the first."""
@@ -71,6 +73,15 @@ class Pump:
         """True while it sleeps with nothing to run, to report or to claim."""
         self.classes: dict[str, set[str]] = {line.queue: set() for line in lines}
         """Capability classes beside the common one that are claimed from, by queue."""
+        self.on_tick: Callable[[Line], Awaitable[float]] = _leave_alone
+        """What fires ticks that are due; how long (s) to leave the queue's timers alone then."""
+        self.seek: Callable[[Line], None] = lambda line: None
+        """Called when there may be jobs of a class that is not known here."""
+        self._health = health
+        self.ears = Ears(
+            store, settings, lines, self.classes, health, free=self._free, heat=self.heat
+        )
+        self._fits = Fits()
         self._parts = Parts(store, slots, self.classes, self._attempt)
         self._keep_ms = round(settings.result_ttl * 1000)
 
@@ -137,15 +148,18 @@ class Pump:
 
     def _free(self) -> int:
         assert self._runner is not None
-        return self._slots - len(self._runner.running) if self.accepting else 0
+        return self._health.slots - self._runner.taken if self.accepting else 0
 
     async def _turn(self) -> bool:
         """Serve every queue that needs it, once; True when any did."""
         busy = False
         groups = self._groups
+        if self._fits:
+            assert self._runner is not None
+            self._fits.look(self._runner.taken)
         now = asyncio.get_running_loop().time()
         if len(self._lines) > 1:
-            self._look_at_the_quiet(now)
+            self.ears.look_at_the_unheard(now)
         for group in groups:
             line = group[0]
             if len(group) > 1:
@@ -157,13 +171,6 @@ class Pump:
             # in which no queue needed anything does not count: with one slot every other is such.
             self._groups = [*groups[1:], groups[0]]
         return busy
-
-    def _look_at_the_quiet(self, now: float) -> None:
-        """A worker that never rests hears no wake-ups: it looks at its other queues by itself."""
-        if not self.ears.listening:
-            for line in self._lines:
-                if not line.hot and now - line.looked_at > OVERLOOKED:
-                    line.hot = True
 
     async def _attempt(self, line: Line, work: Work) -> bool:
         """Do something for a queue; when that cannot be done, only this queue rests. Raises
@@ -261,6 +268,7 @@ class Pump:
         processes, fragile = self._runner.processes.free, not self._runner.runs_fragile()
         slots = class_slots(self.classes[line.queue], limit, processes, fragile, turn)
         look = depth(self._slots, limit) if line.queue in self._partitions else 1
+        all_slots = self._health.slots if limit < min(self._health.slots, BATCH) else None
         if acks:
             call = commands.ack(
                 line.keys,
@@ -271,10 +279,17 @@ class Pump:
                 limit=limit,
                 slots=slots,
                 look=look,
+                all_slots=all_slots,
             )
         else:
             call = commands.claim(
-                line.keys, line.worker, keep_ms=self._keep_ms, limit=limit, slots=slots, look=look
+                line.keys,
+                line.worker,
+                keep_ms=self._keep_ms,
+                limit=limit,
+                slots=slots,
+                look=look,
+                all_slots=all_slots,
             )
         line.flying = True
         self.asked_at = asyncio.get_running_loop().time()
@@ -310,19 +325,32 @@ class Pump:
             self._beat()
             line.hot = False
             asyncio.get_running_loop().call_later(0.1, self.heat, line.queue)
-        elif limit > 0 and (claims.more or (claims.word == "OK" and len(claims.jobs) >= limit)):
-            line.hot = True
-        if claims.next_due_ms < 0:
-            line.due_at = math.inf
+        elif limit > 0:
+            self._look_on(line, claims, limit)
+        line.know_due(claims.next_due_ms, asyncio.get_running_loop().time())
+
+    def _look_on(self, line: Line, claims: Claims, limit: int) -> None:
+        """Is there more where this came from?"""
+        assert self._runner is not None
+        curious, line.curious = line.curious, False
+        if claims.jobs or not claims.more:
+            line.barren = 0
+            line.hot = claims.more or len(claims.jobs) >= limit or line.hot
+            if curious and not claims.jobs and claims.word == "OK":
+                self.seek(line)
+        elif pause := self._fits.note(line, self._runner.taken):
+            asyncio.get_running_loop().call_later(pause, self.heat, line.queue)
         else:
-            line.due_at = asyncio.get_running_loop().time() + claims.next_due_ms / 1000
+            line.hot = True
 
     async def _promote(self, line: Line) -> None:
-        moved, next_due_ms = await self._store.run(commands.promote(line.keys))
+        moved, next_due_ms = await self._store.run(commands.promote(line.keys, PROMOTED))
         if moved:
             line.hot = True
-        now = asyncio.get_running_loop().time()
-        line.due_at = math.inf if next_due_ms < 0 else now + max(next_due_ms, 1) / 1000
+        loop = asyncio.get_running_loop()
+        if next_due_ms == 0 and moved < PROMOTED:  # what is due is no job: a schedule's tick
+            line.held_until = loop.time() + await self.on_tick(line)
+        line.know_due(max(next_due_ms, 1) if next_due_ms >= 0 else -1, loop.time())
 
     # Trouble
 
@@ -358,3 +386,7 @@ class Pump:
             self._bell = None
             self.idle = False
             timer.cancel()
+
+
+async def _leave_alone(line: Line) -> float:
+    return 1.0

@@ -10,6 +10,7 @@ from typing import Any
 from taskq.classes import FRAGILE, parts
 from taskq.commands import ClaimedJob
 from taskq.context import Context
+from taskq.inherit import Parent
 from taskq.task import Task
 from taskq.worker.line import Line
 
@@ -28,6 +29,7 @@ class Run:
         "job",
         "line",
         "now_ms",
+        "parent",
         "slack",
         "slot",
         "task",
@@ -52,6 +54,8 @@ class Run:
         self.slack: float | None = None
         """What is left to its deadline when it begins, s; None without a deadline."""
         self.ends_at = math.inf
+        self.parent: Parent | None = None
+        """Its deadline, for the jobs it enqueues; None when nothing ends with it."""
         self.bound = "timeout"
         """Which comes first: its timeout or its deadline."""
         self.why = ""
@@ -67,7 +71,11 @@ class Run:
             timeout = (job.number(b"timeout_ms") or 1) / 1000
         self.timeout = timeout
         if b"deadline_ms" in fields:
-            self.slack = left = ((job.number(b"deadline_ms") or 0) - self.now_ms) / 1000
-            if left < timeout and fields.get(b"on_miss") != b"run":
+            deadline = job.number(b"deadline_ms") or 0
+            self.slack = left = (deadline - self.now_ms) / 1000
+            binding = fields.get(b"on_miss") != b"run"
+            if binding:
+                self.parent = Parent(deadline, self.now_ms, self.began)
+            if binding and left < timeout:
                 timeout, self.bound = left, "deadline"
         self.ends_at = self.began + timeout

@@ -7,6 +7,7 @@ The report is only noted on the queue's line; the pump sends it. Never talks to 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 import sys
@@ -20,6 +21,7 @@ from taskq.codec import Codec
 from taskq.commands import Ack, ClaimedJob, Failure
 from taskq.context import Context
 from taskq.errors import InvalidName, LeaseLost
+from taskq.inherit import PARENT
 from taskq.keys import check_name, is_class
 from taskq.registry import Registry
 from taskq.settings import Settings
@@ -58,6 +60,7 @@ class Runner:
         """By queue and job id: an id names a job only within its queue."""
         self.taken = 0
         """Slots the runs occupy: what they cost."""
+        self._fragile = 0
         self.state: Any = None
         self.done = 0
         self.failed = 0
@@ -96,6 +99,7 @@ class Runner:
             return
         self.running[line.queue, job.id] = run
         self.taken += run.cost
+        self._fragile += run.fragile
         try:
             run.limit_time(self._settings.timeout)
             if run.slack is not None:
@@ -108,14 +112,23 @@ class Runner:
             if task.context_name is not None:
                 run.context = self._context(run)
                 args = task.inject(run.context, args, kwargs)
-            if task.executor == "async":
-                self._start_coroutine(run, task.fn(*args, **kwargs))
-            else:
-                call = functools.partial(task.fn, *args, **kwargs)
-                run.handle = self.threads.run(call)
-                run.handle.add_done_callback(functools.partial(self._thread_ended, run))
+            if run.parent is None:
+                self._start_here(run, args, kwargs)
+            else:  # in a context of its own, where what it enqueues finds its deadline
+                context = contextvars.copy_context()
+                context.run(PARENT.set, run.parent)
+                context.run(self._start_here, run, args, kwargs)
         except Exception as error:
             self.fail(run, error)
+
+    def _start_here(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        task = run.task
+        if task.executor == "async":
+            self._start_coroutine(run, task.fn(*args, **kwargs))
+        else:
+            call = functools.partial(task.fn, *args, **kwargs)
+            run.handle = self.threads.run(call)
+            run.handle.add_done_callback(functools.partial(self._thread_ended, run))
 
     def _refuse(self, line: Line, job: ClaimedJob) -> None:
         """No id of ours, perhaps no text: nobody enqueued it, and a task could not print it."""
@@ -221,6 +234,7 @@ class Runner:
             token=int(job.token),
             worker_id=run.line.worker,
             deadline_ms=job.number(b"deadline_ms"),
+            parent=run.parent,
         )
         run.slot = self.processes.take()
         run.handle = asyncio.get_running_loop().create_task(self._drive_process(run, work))
@@ -250,6 +264,7 @@ class Runner:
             return False
         del self.running[run.line.queue, run.job.id]
         self.taken -= run.cost
+        self._fragile -= run.fragile
         return True
 
     def _complete(self, run: Run, value: Any) -> None:
@@ -342,7 +357,7 @@ class Runner:
 
     def runs_fragile(self) -> bool:
         """Is one of the runs a job whose next crash would be its last?"""
-        return any(run.fragile for run in self.running.values())
+        return self._fragile > 0
 
     def runs(self, run: Run) -> bool:
         """True while this very run goes on."""

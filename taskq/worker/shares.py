@@ -57,13 +57,17 @@ def class_slots(
     Two classes of one claim may be given the same process: the better job gets it, and the runner
     gives the other back.
     """
-    slots = {"": free}
-    for name in classes:
-        room = free
-        for part in parts(name):
-            if part == PROCESS:
-                room = min(room, split(processes, *turn))
-            elif part == FRAGILE:
-                room = min(room, split(int(fragile), *turn))
-        slots[name] = room
-    return slots
+    process, frail = split(processes, *turn), split(int(fragile), *turn)
+    return {"": free} | {name: room_of(name, free, process, frail) for name in classes}
+
+
+def room_of(job_class: str, free: int, processes: int, fragile: int) -> int:
+    """Slots for jobs of one class, of so many free slots, free processes, and fragile jobs that may
+    begin.
+    """
+    for part in parts(job_class):
+        if part == PROCESS:
+            free = min(free, processes)
+        elif part == FRAGILE:
+            free = min(free, fragile)
+    return free

@@ -17,6 +17,7 @@ from taskq.errors import StoreError
 from taskq.registry import Registry
 from taskq.settings import Settings
 from taskq.store import Store
+from taskq.worker.clockwork import Clockwork
 from taskq.worker.line import Line
 from taskq.worker.obituary import Obituary
 from taskq.worker.pump import Pump
@@ -25,19 +26,33 @@ log = logging.getLogger("taskq.worker")
 
 #: Passes of the reaper between two looks for classes with jobs we can run.
 CLASSES_EVERY = 3
+#: A worker that was woken for nothing looks for classes at most so often, s.
+SEEK_EVERY = 0.2
 
 
 class Upkeep:
     """The chores of one worker. `process_slots`: it can run jobs of the class `process`."""
 
     def __init__(
-        self, store: Store, settings: Settings, registry: Registry, pump: Pump, process_slots: int
+        self,
+        store: Store,
+        settings: Settings,
+        registry: Registry,
+        pump: Pump,
+        process_slots: int,
+        clockwork: Clockwork,
     ) -> None:
         self._store = store
         self._settings = settings
         self._registry = registry
         self._pump = pump
         self._process_slots = process_slots
+        self._clockwork = clockwork
+        self._sought: dict[str, float] = {}
+        """Event-loop time of the last look for classes that somebody's wake-up led to, by queue."""
+        self._seeking: dict[str, asyncio.Task[None]] = {}
+        self._foreign: dict[str, set[str]] = {}
+        """Classes by queue that this worker does not serve, and of which others were told."""
 
     async def keep(self, line: Line) -> None:
         """Reap for one queue, and look for classes, until cancelled. Together all workers make one
@@ -54,6 +69,7 @@ class Upkeep:
                 wait = max(0.05, reaped.wait_ms / 1000)
                 if reaped.jobs or passes % CLASSES_EVERY == 0:
                     await self.find_classes(line)
+                await self._clockwork.announce_what_is_left(line)
                 passes += 1
             except StoreError as error:
                 log.debug("upkeep of %s: %s", line.queue, error)
@@ -96,8 +112,8 @@ class Upkeep:
                 if not buried.more:
                     break
 
-    async def find_classes(self, line: Line) -> None:
-        """Claim also from the classes with jobs that this worker can run."""
+    async def find_classes(self, line: Line) -> set[str]:
+        """Claim also from the classes with jobs that this worker can run; those that it cannot."""
         found = await self._store.run(
             commands.plain("SRANDMEMBER", line.keys.classes, 200, parse=_texts)
         )
@@ -106,9 +122,37 @@ class Upkeep:
         mine = {name for name in found if serves(name, labels, tasks, processes)}
         if processes:
             mine.add(PROCESS)
-        if mine != self._pump.classes[line.queue]:
-            self._pump.classes[line.queue] = mine
+        known = self._pump.classes[line.queue]
+        if not mine <= known:
+            known |= mine  # where there are very many, each look sees others of them
             self._pump.heat(line.queue)
+        foreign = set(found) - mine
+        self._foreign.setdefault(line.queue, foreign)
+        return foreign
+
+    def seek(self, line: Line) -> None:
+        """The worker was woken and found nothing: look for classes soon, it may have been the first
+        job of one.
+        """
+        if line.queue not in self._seeking:
+            task = asyncio.get_running_loop().create_task(self._seek(line))
+            self._seeking[line.queue] = task
+            task.add_done_callback(lambda _: self._seeking.pop(line.queue))
+
+    async def _seek(self, line: Line) -> None:
+        """Look for classes. The token of a class that this worker does not serve was for another:
+        it goes back, once for each class, so that it reaches all workers that listen.
+        """
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._sought.get(line.queue, -1.0) + SEEK_EVERY - loop.time())
+        self._sought[line.queue] = loop.time()
+        try:
+            foreign = await self.find_classes(line)
+            if not foreign <= self._foreign[line.queue]:
+                self._foreign[line.queue] |= foreign
+                await self._store.run(commands.plain("RPUSH", line.keys.wake, "1", parse=int))
+        except StoreError as error:
+            log.debug("queue %s: no look for classes: %s", line.queue, error)
 
 
 def note_taken_back(jobs: Iterable[tuple[str, str, str]]) -> None:

@@ -18,7 +18,10 @@ from taskq.partition import shown_places
 from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
+from taskq.worker.clockwork import Clockwork
+from taskq.worker.declare import declare_limits
 from taskq.worker.drain import drain
+from taskq.worker.health import Health
 from taskq.worker.heart import Heart
 from taskq.worker.identity import Identity, Load
 from taskq.worker.line import Line
@@ -77,11 +80,19 @@ class Worker:
         self._hurry = asyncio.Event()
         self.store = self._store()
         process_slots = self._process_slots()
+        identity = self._identity(names, process_slots)
+        self.health = Health(
+            self.settings.concurrency,
+            rss=identity.rss,
+            most_rss=self.settings.recycle_rss * 2**20,
+            aware=self.settings.load_aware == "on",
+        )
         self.pump = Pump(
             self.store,
             self.settings,
             self.lines,
             slots=self.settings.concurrency,
+            health=self.health,
             beat=lambda: self.heart.ask(),
         )
         self.runner = Runner(
@@ -96,14 +107,6 @@ class Worker:
         if process_slots:
             for classes in self.pump.classes.values():
                 classes.add(PROCESS)
-        identity = Identity(
-            self.id,
-            queues=names,
-            concurrency=self.settings.concurrency,
-            processes=process_slots,
-            tasks=sorted(app.tasks),
-            provides=self.settings.provides,
-        )
         self.heart = self._heart(identity)
         self.watchman = Watchman(
             self.lines,
@@ -112,14 +115,29 @@ class Worker:
             cut_off=self._cut_off,
             put_down=self._put_down,
         )
-        self.upkeep = Upkeep(self.store, self.settings, app, self.pump, process_slots)
+        self.clockwork = Clockwork(self.store, self.settings, app)
+        self.pump.on_tick = self.clockwork.turn
+        self.upkeep = Upkeep(
+            self.store, self.settings, app, self.pump, process_slots, self.clockwork
+        )
         self.recycling = Recycling(self.settings, self.runner, identity)
+        self.pump.seek = self.upkeep.seek
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def id(self) -> str:
         """The newest id this process goes by."""
         return self._lives.id
+
+    def _identity(self, queues: list[str], process_slots: int) -> Identity:
+        return Identity(
+            self.id,
+            queues=queues,
+            concurrency=self.settings.concurrency,
+            processes=process_slots,
+            tasks=sorted(self.app.tasks),
+            provides=self.settings.provides,
+        )
 
     def _heart(self, identity: Identity) -> Heart:
         store = open_sync_store(
@@ -165,7 +183,8 @@ class Worker:
         runner, watchman = self.runner, self.watchman
         return Load(
             running=len(runner.running),
-            slots=self.settings.concurrency,
+            slots=self.health.slots,
+            health=self.health.word,
             taken=runner.taken,
             done=runner.done,
             failed=runner.failed,
@@ -240,11 +259,13 @@ class Worker:
                 await self.store.run(
                     commands.plain("SADD", shared.queues, line.queue, parse=int), tries=3
                 )
+                await declare_limits(self.store, line.keys, self.app.limits, line.name)
                 if wanted is not None and wanted.meta():
                     await self.store.run(commands.configure(line.keys, wanted.meta()), tries=3)
             except StoreUnavailable as error:
                 log.warning("queue %s: not listed, its settings not written: %s", line.queue, error)
             await self.upkeep.find_classes(line)
+            await self.clockwork.announce(line)
         if self._obituary is not None:
             try:
                 await self.upkeep.bury(self.lines, self._obituary)
@@ -332,6 +353,7 @@ class Worker:
         while True:
             await asyncio.sleep(TICK)
             self.watchman.tick()
+            self.health.tick(loop.time(), self.watchman.loop_lag)
             self.runner.stopper.sweep()
             self._lives.come_back(self.store, self.lines, self.pump, self.runner)
             if self.recycling.due():

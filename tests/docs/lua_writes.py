@@ -37,6 +37,7 @@ WRITES = frozenset(
 )
 READS = frozenset(
     [
+        "GET",
         "HGET",
         "HMGET",
         "HGETALL",
@@ -45,6 +46,7 @@ READS = frozenset(
         "HRANDFIELD",
         "ZRANGE",
         "ZCARD",
+        "ZCOUNT",
         "ZSCORE",
         "ZCOUNT",
         "ZRANK",
@@ -102,12 +104,24 @@ _LONGER = {
     "taskq:{q}:alive:": "taskq:{q}:alive:<worker>",
     "taskq:{q}:cancels:": "taskq:{q}:cancels:<worker>",
     "taskq:{q}:ready": "taskq:{q}:ready:<class>",
+    "taskq:{q}:wake": "taskq:{q}:wake:<class>",
     "taskq:{q}:stats": "taskq:{q}:stats:<minute>",
     "taskq:{q}:quarantine": "taskq:{q}:quarantine:<name>",
 }
-#: The prefix of all keys of a queue, and what it becomes: any of them.
+#: The prefix of all keys of a queue (scripts call it `base`, and have it from `job_prefix`), and
+#: what it becomes: any of them, if no name follows.
 _ALL = "taskq:{q}:"
-_RESTS = {"job:": "<id>", "ready:": "<class>", "stats:": "<minute>"}
+_RESTS = {
+    "job:": "<id>",
+    "ready:": "<class>",
+    "turned:": "<class>",
+    "wake:": "<class>",
+    "stats:": "<minute>",
+    "holding:": "<instance>",
+    "rate:": "<instance>",
+    "parked:": "<instance>",
+    "unique:": "<key>",
+}
 EVERY = frozenset(
     _ALL + name + (_RESTS.get(name, "<worker>") if name.endswith(":") else "") for name in TYPES
 ) | {"taskq:{q}:quarantine:<name>"}
@@ -120,8 +134,18 @@ def writes(script: Script) -> Keys:
         prefix = re.search(r"taskq:\{q\}:(?:\w+:)?", text)
         if prefix:
             known[f"ARGV[{label.split()[0]}]"] = frozenset({prefix[0]})
-    functions, body = _split(script.source)
+    functions, body = _split(_plain(script.source))
     return _written(body, known, functions)
+
+
+def _plain(source: str) -> str:
+    """`source` with its @rare functions among the others, as if they were made at every call."""
+    rare = re.compile(
+        r"local made\nlocal function rare\(\)\nif not made then\n(.*?)\n"
+        r"made = \{[^\n]*\}\nend\nreturn made\nend",
+        re.S,
+    )
+    return rare.sub(r"\1", source).replace("rare().", "")
 
 
 def _split(source: str) -> tuple[dict[str, tuple[list[str], str]], str]:
@@ -170,8 +194,8 @@ def _calls(body: str, name: str) -> Iterable[list[str]]:
 
 
 def _without_calls(text: str) -> str:
-    """What functions return is no key, but for those in HAND_ON."""
-    text = re.sub(r"'[^']*'", "''", text)
+    """What functions return is no key, but for those in HAND_ON. Of texts, names of keys stay."""
+    text = re.sub(r"'([^']*)'", lambda t: t[0] if re.fullmatch(r"[\w:]*", t[1]) else "''", text)
     text = re.sub(rf"\b(?:{'|'.join(HAND_ON)})\(([^()]*)\)", r"{ \1 }", text)
     while True:
         shorter = re.sub(r"[\w.]*\w\([^()]*\)", "0", text)
@@ -188,13 +212,27 @@ def _keys_in(expression: str, known: dict[str, Keys]) -> Keys:
     for term in _list(expression.strip().removeprefix("{").removesuffix("}")):
         for choice in re.split(r"\band\b|\bor\b|[{},]", term):
             head, *more = [part.strip() for part in choice.split("..")]
-            first = known.get(head, known.get(head.split("[")[0], frozenset()))
-            found |= set().union(*(_longer(key) for key in first)) if more else first
+            if re.fullmatch(r"(\w+\.)?base", head):
+                first = frozenset({_ALL} if more else ())  # handed on, it has that name again
+            else:
+                first = known.get(head, known.get(head.split("[")[0], frozenset()))
+            found |= set().union(*(_longer(key, more) for key in first)) if more else first
     return frozenset(found)
 
 
-def _longer(key: str) -> Keys:
-    return EVERY if key == _ALL else frozenset({_LONGER.get(key, key)})
+def _longer(key: str, more: list[str]) -> Keys:
+    """What `key .. more` stands for; behind the prefix of all keys a name says which."""
+    if key != _ALL:
+        # `ready .. ':' .. class` always has a class; `ready .. (a and ':' .. class or '')` may.
+        either = not key.endswith(":") and not more[0].startswith("'")
+        return frozenset({_LONGER.get(key, key), key} if either else {_LONGER.get(key, key)})
+    name = re.match(r"'(\w+:?)'(?=\s|$)", more[0])
+    if not name:
+        return EVERY
+    names = {name[1], name[1] + ":"} if more[1:] else {name[1]}
+    made = frozenset(_ALL + one + _RESTS.get(one, "<worker>") * one.endswith(":") for one in names)
+    assert made & EVERY, f"base .. {more}: no such key"
+    return made & EVERY
 
 
 _ASSIGNED = re.compile(
@@ -236,9 +274,12 @@ def _written(
 ) -> Keys:
     known = _spread(body, dict(known))
     found: set[str] = set()
-    for call in ("redis.call", "redis.pcall"):
+    for call in ("redis.call", "redis.pcall", "ask"):
         for command, *words in _calls(body, call):
             verb = command.strip("'")
+            if verb == "...":
+                continue  # lua/include/ask.lua itself
+            assert call != "ask" or verb in READS, f"{verb} is no read"
             assert verb in WRITES | READS | OTHER, f"{verb}: say in lua_writes.py if it writes"
             if verb in ("DEL", "UNLINK"):
                 for word in words:
@@ -256,5 +297,8 @@ def _written(
                 for parameter, word in zip(parameters, words, strict=False)
                 if (keys := _keys_in(word, known))
             }
-            found |= _written(inner, given, functions)
+            run = inner
+            for parameter in parameters[len(words) :]:  # what is done only for those who give it
+                run = re.sub(rf"^ *if {parameter} and .* end$", "", run, flags=re.M)
+            found |= _written(run, given, functions)
     return frozenset(found)

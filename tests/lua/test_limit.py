@@ -8,6 +8,7 @@ import pytest
 
 from taskq import commands
 from taskq.commands import Limited
+from taskq.errors import InvalidOption
 from tests.helpers import a_hash, a_list, a_zset
 from tests.lua.engine import START, Engine
 
@@ -181,3 +182,16 @@ def test_a_hundred_limits_go_in_one_call(engine: Engine) -> None:
     assert set(timers(engine).values()) == {START}
     assert engine.dump()["limits"] == a_hash(wanted)
     assert engine.dump()["wake"] == a_list(["1"] * 4)
+
+
+def test_a_queue_has_200_limits_at_most_or_nothing_is_written(engine: Engine) -> None:
+    for start in (0, 100):
+        limit(engine, {f"n{start + n}": "concurrency=1 on=job" for n in range(100)})
+    before = engine.dump()
+
+    with pytest.raises(InvalidOption, match="may have 200 limits"):
+        limit(engine, {"n0": "concurrency=2 on=job", "more": "concurrency=1 on=job"})
+
+    assert engine.changed(before) == {}
+    assert limit(engine, {"n0": "concurrency=2 on=job", "n1": ""}) == (2, -1)
+    assert limit(engine, {"more": "concurrency=1 on=job", "never": ""}) == (1, -1)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import redis
 
-from tests.model.world import ENDED, Record, Value
+from tests.model.world import ENDED, Record, Value, alike
 
 CLOCK = "model:clock"
 #: Put in the place of lua/include/now_us.lua.
@@ -34,7 +34,7 @@ end
 redis.call('INCR', KEYS[1])
 return keys
 """
-_HOMES = {"scheduled": "scheduled", "retry": "retry"}
+_HOMES = {"scheduled": "scheduled", "retry": "retry", "blocked": "blocked"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Snapshot:
 
     def live_indexes(self) -> list[str]:
         """Names of the indexes whose members must be jobs that have not ended."""
-        kinds = ("ready", "scheduled", "retry", "running")
+        kinds = ("ready", "turned", "scheduled", "retry", "running", "blocked")
         return [name for name in self.keys if name.partition(":")[0] in kinds]
 
     def counter(self, name: str) -> int:
@@ -75,7 +75,7 @@ def look(client: redis.Redis, prefix: str) -> Snapshot:
         if kind in (b"hash", b"zset"):
             words = [word.decode() for word in value]
             pairs = zip(words[::2], words[1::2], strict=True)
-            keys[name] = dict(pairs) if kind == b"hash" else {n: float(s) for n, s in pairs}
+            keys[name] = alike(dict(pairs)) if kind == b"hash" else {n: float(s) for n, s in pairs}
         elif kind == b"set":
             keys[name] = frozenset(word.decode() for word in value)
         else:

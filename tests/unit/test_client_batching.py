@@ -12,8 +12,14 @@ import pytest
 from taskq.address import Address
 from taskq.client import Client, Limits
 from taskq.codec import Codec
-from taskq.commands import Call, NewJob
-from taskq.errors import JobConflict, QueueFull, StoreUnavailable
+from taskq.commands import CREATED, Call, NewJob, Sent
+from taskq.errors import (
+    DeadlineUnreachable,
+    JobConflict,
+    QueueFull,
+    StoreUnavailable,
+    TaskStruck,
+)
 from taskq.scripts import ScriptSet
 
 
@@ -85,7 +91,7 @@ async def test_sends_of_one_turn_travel_together_and_in_order(
 
     assert store.batches == [["j0", "j1", "j2", "j3", "j4"]]
     assert store.all_or_none == [0]
-    assert known == [False] * 5
+    assert known == [CREATED] * 5
 
 
 async def test_a_lone_send_leaves_in_its_own_turn(client: Client, store: FakeStore) -> None:
@@ -100,7 +106,7 @@ async def test_a_lone_send_leaves_in_its_own_turn(client: Client, store: FakeSto
     # The second did not wait for the first one's reply.
     assert store.batches == [["j0"], ["k0"]]
     store.hold.set()
-    assert [await await_first, await second] == [False, False]
+    assert [await await_first, await second] == [CREATED] * 2
 
 
 async def test_more_than_200_of_a_turn_go_in_several_calls(
@@ -133,7 +139,7 @@ async def test_duplicates_and_conflicts_reach_only_their_own_callers(
         *(client.send("q", job) for job in jobs(3)), return_exceptions=True
     )
 
-    assert (fresh, known) == (False, True)
+    assert (fresh, known) == (CREATED, Sent(known=True))
     assert isinstance(conflict, JobConflict)
     assert conflict.job_id == "j2"
 
@@ -152,7 +158,7 @@ async def test_a_refusal_reaches_all_callers_of_its_call_and_the_next_call_goes_
     )
 
     assert [type(error) for error in refused] == [kind] * 3
-    assert await client.send("q", jobs(1)[0]) is False
+    assert await client.send("q", jobs(1)[0]) is CREATED
 
 
 async def test_a_caller_that_gives_up_does_not_take_its_job_or_others_back(
@@ -166,7 +172,7 @@ async def test_a_caller_that_gives_up_does_not_take_its_job_or_others_back(
     first.cancel()
     store.hold.set()
 
-    assert await second is False
+    assert await second is CREATED
     assert store.batches == [["j0", "j1"]]
 
 
@@ -180,7 +186,7 @@ async def test_many_at_once_are_all_or_none_by_200_and_a_few_calls_are_in_flight
     in_flight = store.together
     store.hold.set()
 
-    assert await sending == set()
+    assert await sending == {}
     assert in_flight == 4
     assert [len(batch) for batch in store.batches] == [200] * 7 + [100]
     assert set(store.all_or_none) == {1}
@@ -218,4 +224,99 @@ async def test_closing_waits_for_what_is_on_its_way(client: Client, store: FakeS
     await closing
 
     assert store.closed
-    assert await sending is False
+    assert await sending is CREATED
+
+
+async def test_each_caller_hears_what_became_of_its_own_job(
+    client: Client, store: FakeStore
+) -> None:
+    words = [b"j1", b"KEPT old", b"j2", b"START 1500", b"j3", b"LATE 9000"]
+    store.replies = [[b"OK", b"1000", 2, *words]]
+
+    plain, kept, started, late = await asyncio.gather(
+        *(client.send("q", job) for job in jobs(4)), return_exceptions=True
+    )
+
+    assert (plain, kept) == (CREATED, Sent(kept="old"))
+    assert started == Sent(start_ms=1500, now_ms=1000)
+    assert isinstance(late, DeadlineUnreachable)
+    assert late.job_id == "j3"
+
+
+async def test_a_struck_task_is_refused_and_its_neighbours_are_sent(
+    client: Client, store: FakeStore
+) -> None:
+    struck = NewJob("x", "bad", b"")
+    store.replies = [[b"STRUCK", b"bad"]]
+
+    first, refused, last = await asyncio.gather(
+        *(client.send("q", job) for job in (jobs(2)[0], struck, jobs(2)[1])),
+        return_exceptions=True,
+    )
+
+    assert isinstance(refused, TaskStruck)
+    assert refused.task == "bad"
+    assert (first, last) == (CREATED, CREATED)
+    assert store.batches == [["j0", "x", "j1"], ["j0", "j1"]]
+
+
+async def test_jobs_that_must_be_apart_go_in_calls_of_their_own(
+    client: Client, store: FakeStore
+) -> None:
+    keyed = [job._replace(apart=key) for job, key in zip(jobs(5), "ababc", strict=True)]
+
+    await asyncio.gather(*(client.send("q", job) for job in keyed))
+    await client.send_many("q", keyed)
+
+    assert store.batches == [["j0", "j1"], ["j2", "j3", "j4"]] * 2
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses between two tries are short."""
+    monkeypatch.setattr("taskq.patience.FIRST", 0.001)
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_who_finds_the_queue_full_waits_for_room_when_the_queue_wants_that(
+    client: Client, store: FakeStore
+) -> None:
+    store.replies = [[b"FULL", 8, 10, b"wait"], [b"OK", b"1", 2], [b"FULL", 10, 10, b"wait"]]
+
+    sent = await asyncio.gather(*(client.send("q", job) for job in jobs(3)))
+
+    assert sent == [CREATED] * 3
+    assert store.batches == [["j0", "j1", "j2"], ["j0", "j1"], ["j2"], ["j2"]]
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_a_caller_that_gives_up_waiting_is_not_enqueued_later(
+    client: Client, store: FakeStore
+) -> None:
+    store.replies = [[b"FULL", 10, 10, b"wait"]] * 3
+    first, second = (asyncio.ensure_future(client.send("q", job)) for job in jobs(2))
+    while not store.batches:
+        await asyncio.sleep(0)
+    first.cancel()
+
+    assert await second is CREATED
+    assert store.batches[-1] == ["j1"]
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_many_wait_together_for_room_for_all(client: Client, store: FakeStore) -> None:
+    store.replies = [[b"FULL", 9, 10, b"wait"], [b"FULL", 8, 10, b"wait"]]
+
+    assert await client.send_many("q", jobs(3)) == {}
+    assert store.batches == [["j0", "j1", "j2"]] * 3
+
+
+async def test_more_than_ever_fits_is_refused_without_waiting(
+    client: Client, store: FakeStore
+) -> None:
+    store.replies = [[b"FULL", 0, 2, b"wait"]]
+
+    with pytest.raises(QueueFull):
+        await client.send_many("q", jobs(3))
+
+    assert len(store.batches) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskq import commands
-from taskq.commands import Ack, Call, ClaimedJob, NewJob, Outcome, check_reply
+from taskq.commands import Ack, Call, ClaimedJob, Enqueued, NewJob, Outcome, check_reply
 from taskq.errors import JobConflict, JobNotFound, LeaseLost, QueueFull, ScriptBug, WrongState
 from taskq.keys import QueueKeys, SharedKeys
 
@@ -51,8 +51,10 @@ def test_a_job_is_eight_words_and_its_extras() -> None:
 def test_the_answer_to_enqueue_tells_created_duplicates_and_conflicts() -> None:
     call = enqueue(NewJob("a", "t", b""))
 
-    assert call.parse([b"OK", b"5", 1]) == (5, 1, frozenset(), frozenset())
-    assert call.parse([b"OK", b"5", 0, b"a", b"DUP", b"b", b"CONFLICT"]) == (5, 0, {"a"}, {"b"})
+    assert call.parse([b"OK", b"5", 1]) == Enqueued(5, 1)
+    assert call.parse([b"OK", b"5", 0, b"a", b"DUP", b"b", b"CONFLICT"]) == Enqueued(
+        5, 0, frozenset({"a"}), frozenset({"b"})
+    )
     with pytest.raises(QueueFull, match="queue 'q' is full: 8 jobs wait, 9 may"):
         call.parse([b"FULL", 8, 9])
     with pytest.raises(JobConflict, match="'a' is taken") as caught:

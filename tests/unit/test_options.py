@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from taskq.errors import InvalidName, InvalidOption, TaskqError
+from taskq.limit import Limit
 from taskq.options import NOTHING, Options, checked, checked_for_call
 from taskq.retry import Backoff
 
+ONE = Limit("a", concurrency=1)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 BAD: dict[str, list[object]] = {
@@ -39,6 +41,12 @@ BAD: dict[str, list[object]] = {
     ],
     "cost": [0, -1, 10_001, 1.5, True, "2"],
     "headers": ["x", {"a b": "c"}, {"a": 1}, {1: "a"}, {"": "a"}],
+    "limits": ["a", ["a"], [ONE, ONE], [ONE] * 11, {"a": 1}],
+    "group": ["", "a b", "a|b", "{", "{a b}", "x" * 101, 5],
+    "key": ["", "a b", "a|b", "}", "x" * 201, 5, ["a"]],
+    "unique": ["always", 0, -1, math.nan, math.inf, True, ["queued"]],
+    "on_duplicate": ["drop", 1, ["keep"]],
+    "admit": ["maybe", True, ["warn"]],
 }
 
 
@@ -69,6 +77,12 @@ GOOD: dict[str, list[Any]] = {
     "backoff": [3, (1, 2), Backoff(base=2)],
     "result_ttl": [0, 1.5],
     "headers": [{}, {"trace": "x"}],
+    "limits": [(), (ONE, Limit("b:{x}", rate="5/min"))],
+    "group": ["acme", "{tenant}", "x" * 100],
+    "key": ["report:{day}", "k" * 200],
+    "unique": ["queued", "running", 0.5, 3600],
+    "on_duplicate": ["keep", "replace", "extend"],
+    "admit": ["warn", "reject"],
     "requires": [(), ("gpu",), ("gpu", "region=eu-1.b"), ("x" * 32 + "=" + "y" * 32,)],
     "cost": [1, 10_000],
 }

@@ -1,0 +1,217 @@
+"""The operator's part of `TaskQ`: pause and resume queues, tasks and groups, strike tasks, set
+limits while everything runs. And the limits that producers write.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+from taskq import commands
+from taskq.client import Client
+from taskq.client_sync import SyncClient
+from taskq.commands import pause_name, pause_words
+from taskq.errors import InvalidOption
+from taskq.keys import check_name
+from taskq.limit import Limit
+from taskq.limit_writer import write_limits, write_limits_sync
+from taskq.registry import Registry
+from taskq.template import check_template, fields_of
+
+#: Marks what was set by hand: neither workers nor producers write over it.
+BY_HAND = " by=hand"
+
+
+class Steering(Registry):
+    """Acts on a queue with all its partitions that this app knows of."""
+
+    @property
+    @abstractmethod
+    def client(self) -> Client: ...
+
+    @property
+    @abstractmethod
+    def sync_client(self) -> SyncClient: ...
+
+    # Queues
+
+    async def pause_queue(self, queue: str = "default") -> None:
+        """Let no worker claim from a queue until `resume_queue`; running jobs go on."""
+        for place in self.places_of([queue]):
+            await self.client.allow(place, "pause")
+            await self.client.store.run(commands.pause(self.client.keys(place)), tries=3)
+
+    def pause_queue_sync(self, queue: str = "default") -> None:
+        """As `pause_queue`, blocking."""
+        for place in self.places_of([queue]):
+            self.sync_client.allow(place, "pause")
+            self.sync_client.store.run(commands.pause(self.sync_client.keys(place)), tries=3)
+
+    async def resume_queue(self, queue: str = "default") -> bool:
+        """Let a queue be claimed from again; True when it was paused."""
+        was = []
+        for place in self.places_of([queue]):
+            await self.client.allow(place, "resume")
+            call = commands.resume(self.client.keys(place))
+            was.append(await self.client.store.run(call, tries=3))
+        return any(was)
+
+    def resume_queue_sync(self, queue: str = "default") -> bool:
+        """As `resume_queue`, blocking."""
+        was = []
+        for place in self.places_of([queue]):
+            self.sync_client.allow(place, "resume")
+            call = commands.resume(self.sync_client.keys(place))
+            was.append(self.sync_client.store.run(call, tries=3))
+        return any(was)
+
+    # Tasks and groups
+
+    async def pause_task(self, task: str, *, queue: str | None = None) -> None:
+        """Start no more jobs of a task until `resume_task`; enqueue still works. `queue`: where;
+        None is the task's own.
+        """
+        await self._write(self._queue_of(task, queue), _pause("task", task))
+
+    def pause_task_sync(self, task: str, *, queue: str | None = None) -> None:
+        """As `pause_task`, blocking."""
+        self._write_sync(self._queue_of(task, queue), _pause("task", task))
+
+    async def resume_task(self, task: str, *, queue: str | None = None) -> bool:
+        """Start jobs of a paused task again; True when it was paused."""
+        return await self._write(self._queue_of(task, queue), _resume("task", task)) > 0
+
+    def resume_task_sync(self, task: str, *, queue: str | None = None) -> bool:
+        """As `resume_task`, blocking."""
+        return self._write_sync(self._queue_of(task, queue), _resume("task", task)) > 0
+
+    async def pause_group(self, group: str, *, queue: str = "default") -> None:
+        """Start no more jobs of a group until `resume_group`; enqueue still works."""
+        await self._write(queue, _pause("group", group))
+
+    def pause_group_sync(self, group: str, *, queue: str = "default") -> None:
+        """As `pause_group`, blocking."""
+        self._write_sync(queue, _pause("group", group))
+
+    async def resume_group(self, group: str, *, queue: str = "default") -> bool:
+        """Start jobs of a paused group again; True when it was paused."""
+        return await self._write(queue, _resume("group", group)) > 0
+
+    def resume_group_sync(self, group: str, *, queue: str = "default") -> bool:
+        """As `resume_group`, blocking."""
+        return self._write_sync(queue, _resume("group", group)) > 0
+
+    async def strike(self, task: str, *, queue: str | None = None) -> None:
+        """Refuse a task at once, everywhere: no enqueue (TaskStruck), no start. What runs goes
+        on, what waits is kept.
+        """
+        await self._write(self._queue_of(task, queue), _pause("task", task), strike=f"+{task}")
+
+    def strike_sync(self, task: str, *, queue: str | None = None) -> None:
+        """As `strike`, blocking."""
+        self._write_sync(self._queue_of(task, queue), _pause("task", task), strike=f"+{task}")
+
+    async def unstrike(self, task: str, *, queue: str | None = None) -> None:
+        """Let a struck task be enqueued and run again; a pause of it ends too."""
+        await self._write(self._queue_of(task, queue), _resume("task", task), strike=f"-{task}")
+
+    def unstrike_sync(self, task: str, *, queue: str | None = None) -> None:
+        """As `unstrike`, blocking."""
+        self._write_sync(self._queue_of(task, queue), _resume("task", task), strike=f"-{task}")
+
+    # Limits
+
+    async def set_limit(self, limit: Limit, *, queue: str = "default", on: str = "") -> None:
+        """Set a limit while everything runs; it stays until `remove_limit`, whatever apps declare.
+
+        `on`: the jobs it is for, "queue", "task.<name>", "group.<name>" or "job" (those that name
+        it); "" is the queue, and those that name it for one with fields.
+        """
+        await self._write(queue, {limit.name: by_hand(limit, on)}, again=True)
+
+    def set_limit_sync(self, limit: Limit, *, queue: str = "default", on: str = "") -> None:
+        """As `set_limit`, blocking."""
+        self._write_sync(queue, {limit.name: by_hand(limit, on)}, again=True)
+
+    async def remove_limit(self, name: str, *, queue: str = "default") -> bool:
+        """Remove a limit; True when there was one. An app that declares it writes it again when
+        its next worker starts.
+        """
+        return await self._write(queue, {name: ""}, again=True) > 0
+
+    def remove_limit_sync(self, name: str, *, queue: str = "default") -> bool:
+        """As `remove_limit`, blocking."""
+        return self._write_sync(queue, {name: ""}, again=True) > 0
+
+    # What producers write
+
+    async def write_pending(self, queue: str) -> None:
+        """Write the limits that jobs of this queue name, once per process."""
+        wanted = self.limits.take_pending(queue)
+        if wanted:
+            await self.client.allow(queue, "limit")
+            keys = self.client.keys(queue)
+            await write_limits(self.client.store, keys, wanted, gently=True)
+            self.limits.note_written(queue, wanted)
+
+    def write_pending_sync(self, queue: str) -> None:
+        """As `write_pending`, blocking."""
+        wanted = self.limits.take_pending(queue)
+        if wanted:
+            self.sync_client.allow(queue, "limit")
+            keys = self.sync_client.keys(queue)
+            write_limits_sync(self.sync_client.store, keys, wanted, gently=True)
+            self.limits.note_written(queue, wanted)
+
+    def _queue_of(self, task: str, queue: str | None) -> str:
+        known = self.tasks.get(check_name(task, "task name"))
+        own = known.defaults.queue if known is not None else None
+        return queue or own or "default"
+
+    async def _write(
+        self, queue: str, definitions: Mapping[str, str], *, again: bool = False, strike: str = ""
+    ) -> int:
+        changed = 0
+        for place in self.places_of([queue]):
+            await self.client.allow(place, "limit")
+            keys = self.client.keys(place)
+            done = await write_limits(
+                self.client.store, keys, definitions, again=again, strike=strike
+            )
+            changed = max(changed, done)
+        return changed
+
+    def _write_sync(
+        self, queue: str, definitions: Mapping[str, str], *, again: bool = False, strike: str = ""
+    ) -> int:
+        changed = 0
+        for place in self.places_of([queue]):
+            self.sync_client.allow(place, "limit")
+            keys = self.sync_client.keys(place)
+            done = write_limits_sync(
+                self.sync_client.store, keys, definitions, again=again, strike=strike
+            )
+            changed = max(changed, done)
+        return changed
+
+
+def _pause(kind: str, name: str) -> dict[str, str]:
+    _check(kind, name)
+    return {pause_name(kind, name): pause_words(kind, name)}
+
+
+def _resume(kind: str, name: str) -> dict[str, str]:
+    _check(kind, name)
+    return {pause_name(kind, name): ""}
+
+
+def _check(kind: str, name: str) -> None:
+    if kind == "task":
+        check_name(name, "task name")
+    elif fields_of(check_template(name, "group")):
+        raise InvalidOption(f"group {name!r} is a template: name one group")
+
+
+def by_hand(limit: Limit, on: str) -> str:
+    """The definition of a limit that an operator sets; see TaskQ.set_limit."""
+    return limit.words(on or ("queue" if limit.plain else "job")) + BY_HAND

@@ -1,0 +1,21 @@
+"""What a worker that starts writes of the limits its app declares."""
+
+from __future__ import annotations
+
+from taskq import commands
+from taskq.keys import QueueKeys
+from taskq.limit_book import LimitBook
+from taskq.limit_writer import write_limits
+from taskq.store import Store
+
+
+async def declare_limits(store: Store, keys: QueueKeys, book: LimitBook, queue: str) -> None:
+    """Write the limits of a queue, and remove those its app declares no more; what an operator set
+    stays. Partitions have none.
+    """
+    wanted = book.words_of(queue)
+    stored = await store.run(commands.plain("HGETALL", keys.limits, parse=commands.map_of), tries=3)
+    gone = dict.fromkeys(book.outdated(queue, stored), "")
+    changes = {name: text for name, text in wanted.items() if stored.get(name) != text}
+    if gone or changes:
+        await write_limits(store, keys, {**gone, **changes}, gently=True)
