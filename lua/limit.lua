@@ -63,6 +63,19 @@ if #patterns > 0 then
   if #later == 200 then next_skip = skip + passed end
 end
 
+-- Claims read from meta which limits a job is under that does not name them, and look up only those that they need.
+local known, limited, left = redis.call('HGETALL', limits), {}, false
+local defined = {}
+for i = 1, #known, 2 do defined[known[i]] = known[i + 1] end
+for _, change in ipairs(changes) do defined[change[1]] = change[2] end
+for name, definition in pairs(defined) do
+  local on = string.match(definition, 'on=(%S+)') or 'job'
+  left = left or definition ~= ''
+  if definition ~= '' and on ~= 'job' then limited[#limited + 1] = on .. '=' .. name end
+end
+table.sort(limited)
+table.insert(limited, 1, '1')
+
 for _, change in ipairs(changes) do
   if change[2] == '' then
     redis.call('HDEL', limits, change[1])
@@ -71,13 +84,7 @@ for _, change in ipairs(changes) do
   end
 end
 if #changes > 0 then
-  -- Claims read from here which limits a job is under that does not name them, and look up only those that they need.
-  local words, limited = redis.call('HGETALL', limits), { '1' }
-  for i = 1, #words, 2 do
-    local on = string.match(words[i + 1], 'on=(%S+)') or 'job'
-    if on ~= 'job' then limited[#limited + 1] = on .. '=' .. words[i] end
-  end
-  if #words > 0 then
+  if left then
     redis.call('HSET', meta, 'limited', table.concat(limited, ' '))
   else
     redis.call('HDEL', meta, 'limited')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, TypeVar
 
 import redis
@@ -103,6 +104,18 @@ class Engine:
             fields["class"] = job_class
         self.seed_job(job_id, "ready", **fields)
         self.client.zadd(self.keys.ready_of(job_class), {job_id: rank})
+
+    def seed_parked(
+        self, job_id: str, instance: str, rank: float = 1.0, due: float = inf, **fields: object
+    ) -> None:
+        """A job that a limit blocks; its timer, as the claim that parked it left it."""
+        words = {"rank": f"{rank:.17g}", "blocked_by": instance, "awaits": instance, "tied": 1}
+        self.seed_job(job_id, "blocked", **words, **fields)
+        prefix = self.keys.prefix
+        self.client.zadd(prefix + "blocked", {job_id: rank})
+        self.client.zadd(f"{prefix}parked:{instance}", {job_id: rank})
+        self.client.zadd(self.keys.timers, {f"limit:{instance}": due})
+        self.client.hset(self.keys.meta, "blocked", self.client.zcard(prefix + "blocked"))
 
     def seed_due(self, state: str, job_id: str, due_ms: int, **fields: object) -> None:
         """A job in `scheduled` or `retry`."""
