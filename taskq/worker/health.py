@@ -111,7 +111,7 @@ class Health:
         self._cpu_used = used
         self._use += (share - self._use) / 3
         waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
-        return min(fall(self._use, 0.7, 1.0, LEAST_CPU), fall(waiting, 1.5, 4.0, LEAST_CPU))
+        return min(fall(self._use, 0.7, 1.0, LEAST_CPU), fall(waiting, 2.0, 6.0, LEAST_CPU))
 
     def _move(self, room: float) -> None:
         """Bring the slots nearer to what there is room for; see the top of this file."""
