@@ -169,7 +169,8 @@ class Ears:
             self._mine_until = loop.time() + ALONE
         else:
             await asyncio.sleep(self._health.delay)
-            self._mine_until = loop.time() + OWN
+            if await self._store.run(look):  # all who listened are unwell, and still wait
+                self._mine_until = loop.time() + OWN
             line, job_class = self._places[key]
             if not job_class:  # who took it may not serve the class that it told of
                 self._seek(line)

@@ -82,7 +82,7 @@ class Health:
         """The loop turned `lag` s late. Called about ten times a second; `now` is monotonic."""
         if not self._aware:
             return
-        passed = 0.0 if self._ticked is None else now - self._ticked
+        passed = lag if self._ticked is None else now - self._ticked
         self._ticked = now
         # By time, not by ticks: a loop that is late ticks less often.
         self._late += (lag - self._late) * (1.0 - math.exp(-passed / LATE_OVER))
