@@ -18,14 +18,15 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from bench import machine
+from bench.child import BenchError
 from bench.replay import extras, page, tables
-from bench.replay.results import Results, load
+from bench.replay.results import Results
 from bench.replay.scenarios import all_scenarios
 from bench.replay.take import take_real, take_simulated
 from bench.server import binaries, private_server
 
 _NAMES = [*(scenario.name for scenario in all_scenarios()), *extras.NAMES]
-_SEEDS = 20
+_SEEDS = 10
 
 
 @click.command()
@@ -71,17 +72,22 @@ def main(
             for extra in extras.ALL:
                 if not only or extra.NAME in only:
                     say(extra.NAME)
-                    extra.take(results, server, quick=quick)
+                    try:
+                        extra.take(results, server, quick=quick)
+                    except BenchError as error:
+                        results.failures.append(f"{extra.NAME}: {error}")
     results.machine["run"] = f"{time.monotonic() - began:.0f} s"
     for name, lines in tables.sections(results).items():
         Console(width=None if sys.stdout.isatty() else 120).print(Markdown(f"## {name}\n\n{lines}"))
     if json_path:
         json_path.write_text(results.dump())
+    if results.failures:
+        sys.exit("\n".join(["", *results.failures]))
     if save:
         path = page.FOLDER / f"{results.when}-{machine.label(results.machine)}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(results.dump())
-        page.write(load(path), path.name)
+        page.write(path)
 
 
 if __name__ == "__main__":

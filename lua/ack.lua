@@ -52,7 +52,7 @@ for position = 7, 3 + 4 * acks, 4 do
     seen[id] = true
     ends[#ends + 1] = { id, position, job[4] }
     ids[#ids + 1] = id
-    if job[5] then ties = note_tie(ties, base, id, 'running', true, now) end
+    if job[5] then ties = note_tie(ties, base, id, 'running', true, now, job[5]) end
   else
     odd[#odd + 1], odd[#odd + 2] = id, (seen[id] or job[1] == 'completed') and 'ALREADY' or 'STALE'
   end

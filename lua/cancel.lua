@@ -45,7 +45,7 @@ elseif state ~= 'ready' and state ~= 'blocked' and state ~= 'scheduled' and stat
 end
 
 local now = math.floor(now_us() / 1000)
-if job[6] then ties = note_tie(ties, base, id, state, true, now) end
+if job[6] then ties = note_tie(ties, base, id, state, true, now, job[6]) end
 if ties then plan_wakes(ties, base) end
 if state == 'running' then
   redis.call('ZREM', running_prefix .. worker, id)

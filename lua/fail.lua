@@ -41,7 +41,7 @@ for position = 6, #ARGV, 6 do
       word = job[5] and 'CANCELLED' or after ~= '' and 'RETRY' or 'DEAD'
       ends[#ends + 1] = { id, position, word, (tonumber(job[4]) or 0) + 1, job[6] }
       ids[#ids + 1] = id
-      if job[7] then ties = note_tie(ties, base, id, 'running', word ~= 'RETRY', now) end
+      if job[7] then ties = note_tie(ties, base, id, 'running', word ~= 'RETRY', now, job[7]) end
     elseif seen[id] or job[1] == 'retry' or job[1] == 'dead' or job[1] == 'cancelled' then
       word = 'ALREADY'
     end

@@ -71,7 +71,17 @@ for _, change in ipairs(changes) do
   end
 end
 if #changes > 0 then
-  if redis.call('HLEN', limits) > 0 then redis.call('HSET', meta, 'limited', '1') else redis.call('HDEL', meta, 'limited') end
+  -- Claims read from here which limits a job is under that does not name them, and look up only those that they need.
+  local words, limited = redis.call('HGETALL', limits), { '1' }
+  for i = 1, #words, 2 do
+    local on = string.match(words[i + 1], 'on=(%S+)') or 'job'
+    if on ~= 'job' then limited[#limited + 1] = on .. '=' .. words[i] end
+  end
+  if #words > 0 then
+    redis.call('HSET', meta, 'limited', table.concat(limited, ' '))
+  else
+    redis.call('HDEL', meta, 'limited')
+  end
 end
 if strike ~= '' then
   local word = ' ' .. string.sub(strike, 2) .. ' '

@@ -27,7 +27,7 @@ for i = 1, #listed, 2 do
   -- Listed here by mistake, or its record ran out and the id was used again since: then only the entry goes.
   if job and (job[1] == home or job[2] == score) then
     owned[#owned + 1] = { id, job[3], job[1] == 'blocked' and job[5] }
-    if job[4] and job[1] == home then ties = note_tie(ties, base, id, home, true, now) end
+    if job[4] and job[1] == home then ties = note_tie(ties, base, id, home, true, now, job[4]) end
   end
 end
 plan_wakes(ties, base)

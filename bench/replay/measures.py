@@ -96,7 +96,7 @@ def jain(shares: Sequence[float]) -> float:
 
 
 def fairness(trace: Trace, records: Sequence[Record], since: float = float("-inf")) -> float:
-    """Jain's index over slot time per weight that tenants got while all of them had jobs waiting."""
+    """Jain's index over the slot time per weight that tenants got while all had jobs waiting."""
     weights = dict(trace.weights)
     got = dict.fromkeys((job.tenant for job in trace.arrivals), 0.0)
     for span in spans(trace, records, since):

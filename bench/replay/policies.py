@@ -19,8 +19,9 @@ from taskq.rank import (
     strict_rank,
 )
 
-#: How much the newest run counts in a task's average.
-_NEWEST = 0.1
+#: What each run leaves of the average before it; and how often workers tell of runs, ms of the
+#: trace (2 s, in a replay 20 times as fast).
+_LEFT, _BEAT_MS = 0.9, 40_000.0
 
 
 class Policy(Protocol):
@@ -30,7 +31,7 @@ class Policy(Protocol):
 
     def claim(self, number: int) -> None: ...
 
-    def end(self, number: int, measured: float) -> None: ...
+    def end(self, number: int, measured: float, now: float) -> None: ...
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class Plain:
     def claim(self, number: int) -> None:
         pass
 
-    def end(self, number: int, measured: float) -> None:
+    def end(self, number: int, measured: float, now: float) -> None:
         pass
 
 
@@ -80,6 +81,8 @@ class Fair:
     book: FairBook = field(default_factory=FairBook)
     averages: dict[str, float] = field(default_factory=dict)
     _turns: dict[int, tuple[str, str, Turn]] = field(default_factory=dict)
+    _told: float = 0.0
+    _runs: dict[str, list[float]] = field(default_factory=dict)
 
     def enter(self, number: int, job: Arrival, now: float) -> float:
         turn = self.book.enter(job.tenant, charge_for(self.averages, job.task))
@@ -89,12 +92,21 @@ class Fair:
     def claim(self, number: int) -> None:
         self.book.claim(self._turns[number][2])
 
-    def end(self, number: int, measured: float) -> None:
+    def end(self, number: int, measured: float, now: float) -> None:
         tenant, task, turn = self._turns.pop(number)
         self.book.end(tenant, turn, measured)
         for name in (task, "*"):
-            known = self.averages.get(name, measured)
-            self.averages[name] = known + _NEWEST * (measured - known)
+            self._runs.setdefault(name, []).append(measured)
+        if now - self._told >= _BEAT_MS:
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        for name, runs in self._runs.items():
+            mean = sum(runs) / len(runs)
+            known = self.averages.get(name, mean)
+            self.averages[name] = known + (mean - known) * (1 - _LEFT ** len(runs))
+        self._runs.clear()
+        self._told = now
 
 
 def make(name: str, weights: Mapping[str, float] | None = None) -> Policy:

@@ -39,6 +39,8 @@ class Results:
     series: dict[str, Any] = field(default_factory=dict)
     """Curves for the plots, by name."""
     skipped: list[str] = field(default_factory=list)
+    """Peers that are not here."""
+    failures: list[str] = field(default_factory=list)
     when: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d"))
 
     def add(
@@ -66,7 +68,8 @@ class Results:
 
     def dump(self) -> str:
         """JSON; one line for each row."""
-        parts = {name: getattr(self, name) for name in ("when", "machine", "seeds", "skipped")}
+        words = ("when", "machine", "seeds", "skipped", "failures")
+        parts = {name: getattr(self, name) for name in words}
         lines = [f'"{name}": {json.dumps(value)}' for name, value in parts.items()]
         for name, items in (
             ("found", [self._plain(found) for found in self.found]),
@@ -91,5 +94,6 @@ def load(path: Path) -> Results:
         found=[Found(**found) for found in read["found"]],
         series=dict(read["series"]),
         skipped=read["skipped"],
+        failures=read["failures"],
         when=read["when"],
     )

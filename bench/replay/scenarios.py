@@ -1,4 +1,4 @@
-"""What is replayed, by whom, and which figures are taken. One list, for simulation and real runs."""
+"""What is replayed, by whom, and which figures are taken; for simulation and real runs alike."""
 
 from __future__ import annotations
 
@@ -103,13 +103,13 @@ def _one_slot(seed: int, *, duration: float) -> list[Trace]:
 def all_scenarios(*, quick: bool = False) -> list[Scenario]:
     """In the order of the page."""
     loads = partial(_loads, duration=200.0)
-    short = partial(_loads, duration=120.0)
+    short = partial(_loads, duration=100.0)
     if quick:
 
         def short(seed: int) -> list[Trace]:
             return _loads(seed, duration=30.0)[1:2]
 
-    length, jobs = (30.0, 20) if quick else (120.0, 100)
+    length, jobs = (30.0, 20) if quick else (100.0, 100)
     everyone = (FIFO, STRICT, EXPIRING, AGING, FAIR, ONLY, HUEY, BULLMQ)
     return [
         Scenario(
@@ -131,7 +131,9 @@ def all_scenarios(*, quick: bool = False) -> list[Scenario]:
             traces=lambda seed: [
                 traces.flood(seed=seed),
                 traces.flood(seed=seed, over=4.0),
+                traces.late(seed=seed),
                 traces.rivals(seed=seed),
+                traces.rivals(seed=seed, same_task=True),
             ],
             rows=(FIFO, FAIR, HUEY, BULLMQ),
             real=lambda seed: [traces.flood(seed=seed, jobs=jobs)],

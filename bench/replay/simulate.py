@@ -15,7 +15,7 @@ _MS = 1000.0
 
 
 def simulate(trace: Trace, policy: Policy, *, expire: bool = False) -> list[Record]:
-    """Run a trace to its end. `expire`: a job past its deadline is dropped, or cut off (on_miss)."""
+    """Run a trace to its end. `expire`: a job past its deadline is dropped, or cut off."""
     jobs = trace.arrivals
     records: list[Record] = []
     waiting: list[tuple[float, int]] = []
@@ -41,7 +41,7 @@ def simulate(trace: Trace, policy: Policy, *, expire: bool = False) -> list[Reco
         if running and running[0][0] <= arrives:
             now, number = heapq.heappop(running)
             free += 1
-            policy.end(number, (now - (records[number].started or 0.0)) * _MS)
+            policy.end(number, (now - (records[number].started or 0.0)) * _MS, now * _MS)
         elif next_arrival < len(jobs):
             now = arrives
             rank = policy.enter(next_arrival, jobs[next_arrival], now * _MS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from bench.child import BenchError
 from bench.replay import measures
 from bench.replay.peers import NotHere
 from bench.replay.real import PEER_MARGIN, replay
@@ -105,6 +106,9 @@ def take_real(
                 if str(reason) not in results.skipped:
                     results.skipped.append(str(reason))
                     say(str(reason))
+            except BenchError as error:
+                results.failures.append(f"{scenario.name}, {trace.name}, {row.name}: {error}")
+                say(str(error))
 
 
 def _take_row(scenario: Scenario, trace: Trace, row: Row, results: Results, server: Server) -> None:

@@ -91,11 +91,8 @@ def mixed(
     plain = [Arrival(at, _service(random_)) for at in _bursts(random_, load * slots, duration)]
     jobs = []
     for job in _scaled(plain, load * slots * duration):
-        draw = random_.random()
-        for share, priority, due in mix:
-            draw -= share
-            if draw < 0:
-                break
+        shares = [share for share, _, _ in mix]
+        _, priority, due = random_.choices(mix, shares)[0]
         slack = random_.lognormvariate(0, _SLACK_SIGMA) * _SLACK
         deadline = job.service + slack if random_.random() < due else None
         tenant = "abcd"[min(3, int(random_.expovariate(1.0)))]
@@ -122,9 +119,26 @@ def flood(
     return Trace(name, seed, slots, _scaled(plain, float(len(plain))))
 
 
-def rivals(*, seed: int, slots: int = 16, duration: float = 200.0, longer: float = 5.0) -> Trace:
-    """Two tenants that both want more than half of everything, all the time; the jobs of one are
-    of another task, and run `longer` times as long.
+def late(*, seed: int, slots: int = 16, jobs: int = 10_000, begins: float = 60.0) -> Trace:
+    """A flood into a new queue, and a minute later a tenant that wants most of the slots."""
+    random_ = random.Random(f"late {seed}")
+    plain = [Arrival(0.0, _service(random_), tenant="flooder") for _ in range(jobs)]
+    wanted = _bursts(random_, 0.8 * slots, 140.0)
+    plain += [Arrival(begins + at, _service(random_), tenant="other") for at in wanted]
+    name = f"flood, the other comes {begins:g} s later"
+    return Trace(name, seed, slots, _scaled(plain, float(len(plain))))
+
+
+def rivals(
+    *,
+    seed: int,
+    slots: int = 16,
+    duration: float = 200.0,
+    longer: float = 5.0,
+    same_task: bool = False,
+) -> Trace:
+    """Two tenants that both want more than half of everything, all the time; the jobs of one run
+    `longer` times as long, and are of another task unless it is the `same_task`.
     """
     random_ = random.Random(f"rivals {seed}")
     jobs = []
@@ -132,11 +146,13 @@ def rivals(*, seed: int, slots: int = 16, duration: float = 200.0, longer: float
         ("flooder", "long", 3.0, longer),
         ("other", "short", 0.8, 1.0),
     ):
+        name = "work" if same_task else task
         times = list(_bursts(random_, load * slots / mean, duration))
-        plain = [Arrival(at, _service(random_), tenant=tenant, task=task) for at in times]
+        plain = [Arrival(at, _service(random_), tenant=tenant, task=name) for at in times]
         jobs += _scaled(plain, mean * len(plain))
     jobs.sort(key=lambda job: job.at)
-    return Trace(f"jobs {longer:g} times as long", seed, slots, tuple(jobs))
+    kind = "of the same task" if same_task else "of another task"
+    return Trace(f"jobs {longer:g} times as long, {kind}", seed, slots, tuple(jobs))
 
 
 def steady(*, seed: int, slots: int = 16, jobs: int = 2000, backlog: int = 200) -> Trace:

@@ -1,6 +1,6 @@
 -- end_waiting: waiting jobs end to make room: replaced by a newer one with their key, or the oldest of a full queue. Their records are
 -- kept for an hour. oldest and look_at_ends only read; end_waiting writes.
--- Needs ask, announce, count, finish, last_until, leave_home, new_ties, note_tie, plan_wakes, let_go.
+-- Needs ask, announce, count, finish, last_until, leave_home, note_tie, plan_wakes, let_go.
 local KEPT_MS = 3600000
 
 -- {id, state, reason, {its state, class, waiters, tied, blocked_by}} of the `wanted` oldest jobs of the lowest bands that are
@@ -33,7 +33,7 @@ end
 local function look_at_ends(base, ends, now)
   local ties = nil
   for _, job in ipairs(ends) do
-    if job[4][4] then ties = note_tie(ties, base, job[1], job[4][1], true, now) end
+    if job[4][4] then ties = note_tie(ties, base, job[1], job[4][1], true, now, job[4][4]) end
   end
   redis.call('ZCARD', base .. 'done')
   if ties then plan_wakes(ties, base) end

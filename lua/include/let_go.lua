@@ -4,22 +4,28 @@
 -- like any other.
 -- Needs ask, unpark.
 local function new_ties()
-  return { held = {}, freed = {}, woken = {}, keys = {}, owed = {} }
+  return { held = {}, freed = {}, woken = {}, keys = {}, owed = {}, stay = {} }
 end
 
-local function add_words(counts, words)
-  for word in string.gmatch(words, '%S+') do counts[word] = (counts[word] or 0) + 1 end
-end
-
--- was: the state the job leaves. ends: it ends for good, so its key is free. Returns the ties, made at the first.
-local function note_tie(ties, base, id, was, ends, now)
+-- was: the state the job leaves. ends: it ends for good, so its key is free. tied: its field; 'holds' says that it has only
+-- that. Returns the ties, made at the first.
+local function note_tie(ties, base, id, was, ends, now, tied)
   ties = ties or new_ties()
-  local job = ask('HMGET', base .. 'job:' .. id, 'holds', 'awaits', 'key', 'group', 'charged', 'started_ms') or {}
+  local job
+  if tied == 'holds' and was == 'running' then
+    job = { ask('HGET', base .. 'job:' .. id, 'holds') }
+  else
+    job = ask('HMGET', base .. 'job:' .. id, 'holds', 'awaits', 'key', 'group', 'charged', 'started_ms') or {}
+  end
   if was == 'running' and job[1] then
-    ties.held[#ties.held + 1] = { id, job[1] }
-    add_words(ties.freed, job[1])
+    if not ends then ties.stay[#ties.stay + 1] = id end
+    for instance in string.gmatch(job[1], '%S+') do
+      local held = ties.held[instance]
+      if held then held[#held + 1] = id else ties.held[instance] = { id } end
+      ties.freed[instance] = (ties.freed[instance] or 0) + 1
+    end
   elseif was == 'ready' and job[2] then
-    add_words(ties.woken, job[2]) -- it will not take the places it was woken for: others may
+    ties.woken[job[2]] = (ties.woken[job[2]] or 0) + 1 -- it will not take the place it was woken for: another may
   end
   if ends and job[3] then
     local lock = base .. 'unique:' .. job[3]
@@ -67,10 +73,8 @@ local function plan_wakes(ties, base, granted)
 end
 
 local function let_go(ties, base, now)
-  for _, held in ipairs(ties.held) do
-    for instance in string.gmatch(held[2], '%S+') do redis.pcall('SREM', base .. 'holding:' .. instance, held[1]) end
-    redis.pcall('HDEL', base .. 'job:' .. held[1], 'holds')
-  end
+  for instance, ids in pairs(ties.held) do redis.pcall('SREM', base .. 'holding:' .. instance, unpack(ids)) end
+  for _, id in ipairs(ties.stay) do redis.pcall('HDEL', base .. 'job:' .. id, 'holds') end
   for _, key in ipairs(ties.keys) do redis.call('DEL', base .. 'unique:' .. key) end
   for group, owed in pairs(ties.owed) do
     local known = redis.pcall('ZSCORE', base .. 'shares', group)

@@ -1,11 +1,11 @@
 -- room_now: how many of the jobs that an instance blocks may come at once, and when to look again (ms; math.huge: a release will
 -- tell). best: the first of them; parked: how many there are.
--- Needs ask, limits_on, limit_of, state_of.
+-- Needs ask, limits_on, state_of.
 local function room_now(book, instance, best, parked, us)
   local job = ask('HMGET', book.base .. 'job:' .. best, 'limits', 'task', 'group') or {}
-  local wanted, bound = limits_on(book, job[1], job[2], job[3]), nil
-  for i = 1, #wanted, 2 do
-    if wanted[i + 1] == instance then bound = limit_of(book, wanted[i]) end
+  local bound
+  for _, pair in ipairs(limits_on(book, job[1], job[2], job[3])) do
+    if pair[2] == instance then bound = pair[1] end
   end
   if not bound then return parked, math.floor(us / 1000) end
   local state, places, at = state_of(book, instance, bound), parked, math.huge

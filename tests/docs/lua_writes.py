@@ -134,8 +134,18 @@ def writes(script: Script) -> Keys:
         prefix = re.search(r"taskq:\{q\}:(?:\w+:)?", text)
         if prefix:
             known[f"ARGV[{label.split()[0]}]"] = frozenset({prefix[0]})
-    functions, body = _split(script.source)
+    functions, body = _split(_plain(script.source))
     return _written(body, known, functions)
+
+
+def _plain(source: str) -> str:
+    """`source` with its @rare functions among the others, as if they were made at every call."""
+    rare = re.compile(
+        r"local made\nlocal function rare\(\)\nif not made then\n(.*?)\n"
+        r"made = \{[^\n]*\}\nend\nreturn made\nend",
+        re.S,
+    )
+    return rare.sub(r"\1", source).replace("rare().", "")
 
 
 def _split(source: str) -> tuple[dict[str, tuple[list[str], str]], str]:

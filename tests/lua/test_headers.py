@@ -48,6 +48,16 @@ def functions_in(path: Path) -> set[str]:
     return set(re.findall(r"^local function (\w+)", code(path), re.MULTILINE))
 
 
+def included(name: str) -> tuple[str, ...]:
+    """The includes of a script: those made at every call, then those made when one is called."""
+    header = SCRIPTS.get(name).header
+    return header.includes + header.rare
+
+
+def path_of(include: str) -> Path:
+    return lua_folder() / "include" / f"{include}.lua"
+
+
 def needs_of(path: Path) -> set[str]:
     found = re.search(r"^-- Needs (.+)\.$", path.read_text(), re.MULTILINE)
     return set(found[1].split(", ")) if found else set()
@@ -193,8 +203,8 @@ def test_the_words_it_answers_are_the_words_of_the_header(name: str) -> None:
     promised = set(re.findall(r'"([A-Z_]+)"', " ".join(SCRIPTS.get(name).header.returns)))
     quoted = set(re.findall(r"'([A-Z][A-Z_]+)'", source))
 
-    for include in SCRIPTS.get(name).header.includes:  # a word may be said by a shared part
-        shared = code(lua_folder() / "include" / f"{include}.lua")
+    for include in included(name):  # a word may be said by a shared part
+        shared = code(path_of(include))
         quoted |= set(re.findall(r"'([A-Z][A-Z_]+)'", shared)) & promised
 
     assert quoted - set(commands_in(source)) - OPTION_WORDS == promised
@@ -202,16 +212,17 @@ def test_the_words_it_answers_are_the_words_of_the_header(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_include_is_there_used_and_after_what_it_needs(name: str) -> None:
-    source, seen, there = body(name), set(), set()
-    for include in SCRIPTS.get(name).header.includes:
-        path = lua_folder() / "include" / f"{include}.lua"
-        assert needs_of(path) <= there, f"{include} comes before what it needs"
-        seen.add(include)
-        there |= functions_in(path)
-    used = source + "".join(
-        code(lua_folder() / "include" / f"{i}.lua").split("\n", 1)[1] for i in seen
-    )
+    rare = SCRIPTS.get(name).header.rare
+    of_rare = set().union(*(functions_in(path_of(include)) for include in rare))
+    there: set[str] = set()
+    for include in included(name):
+        known = there if include in rare else there | of_rare  # those are made when called
+        assert needs_of(path_of(include)) <= known, f"{include} comes before what it needs"
+        there |= functions_in(path_of(include))
+    seen = included(name)
+    used = body(name) + "".join(code(path_of(i)).split("\n", 1)[1] for i in seen)
 
+    assert len(seen) == len(set(seen))
     assert [include for include in sorted(seen) if not re.search(rf"\b{include}\(", used)] == []
 
 
@@ -225,7 +236,7 @@ def test_an_include_uses_its_parameters_and_what_it_says_it_needs(path: Path) ->
     assert path.read_text().startswith(f"-- {path.stem}: ")
     assert called == needs_of(path)
     assert not re.search(r"\b(KEYS|ARGV)\b", source)
-    assert any(path.stem in SCRIPTS.get(name).header.includes for name in NAMES)
+    assert any(path.stem in included(name) for name in NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,17 +1,18 @@
 """The model's memory: where every job of one queue is, in plain Python, and the moves all scripts
 share.
 
-What the scripts do is in tests/model/rules.py. Nothing here reads lua/ or talks to a server. Times
-are Unix ms, `now_us` apart. Keys are named without the queue's prefix.
+What the scripts do is in tests/model/rules_*.py. Nothing here reads lua/ or talks to a server.
+Times are Unix ms, `now_us` apart. Keys are named without the queue's prefix.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from taskq.rank import aging_rank, strict_rank
+from taskq.rank import aging_rank, fair_rank, strict_rank
 
 #: Not a whole ms, so that rounding up where it must be cut off is noticed.
 START_US = 1_700_000_000_000_600
@@ -22,16 +23,34 @@ Value = dict[str, str] | dict[str, float] | frozenset[str] | str | int
 Record = dict[str, str]
 
 
+def when(word: str, now: int) -> int | None:
+    """A point in time as producers write it: '', ms, or +ms."""
+    if word == "":
+        return None
+    return now + int(word[1:]) if word[0] == "+" else int(word)
+
+
+def of_class(name: str, job_class: str) -> str:
+    """The key of a class in a family that has one for each; '' is the common class."""
+    return f"{name}:{job_class}" if job_class else name
+
+
+def alike(record: Record) -> Record:
+    """A hash whose fractions are written in one way: servers differ in how they print them."""
+    return {
+        name: f"{float(value):.17g}" if name in ("rank", "charged", "vtime") else value
+        for name, value in record.items()
+    }
+
+
 @dataclass
 class World:
     """All that a queue is. Compared with the server's keyspace after every step."""
 
     now_us: int = START_US
     jobs: dict[str, Record] = field(default_factory=dict)
-    indexes: dict[str, dict[str, int]] = field(default_factory=dict)
-    """`ready`, `ready:<class>`, `scheduled`, `retry`, `dead`, `done`, `running:<worker>`: id by
-    score.
-    """
+    indexes: dict[str, dict[str, float]] = field(default_factory=dict)
+    """`ready`, `ready:<class>`, `scheduled`, `parked:<instance>`, `timers` ...: member by score."""
     alive: dict[str, str] = field(default_factory=dict)
     cancels: dict[str, set[str]] = field(default_factory=dict)
     holders: set[str] = field(default_factory=set)
@@ -41,7 +60,14 @@ class World:
     meta: Record = field(default_factory=dict)
     stats: Counter[str] = field(default_factory=Counter)
     minutes: dict[int, Counter[str]] = field(default_factory=dict)
-    wake: int = 0
+    wakes: Counter[str] = field(default_factory=Counter)
+    """Wake tokens by class; '' is the common one."""
+    hashes: dict[str, Record] = field(default_factory=dict)
+    """`limits`, `weights`, `averages`, `slacks`, `schedules`."""
+    holding: dict[str, set[str]] = field(default_factory=dict)
+    rates: dict[str, int] = field(default_factory=dict)
+    locks: dict[str, str] = field(default_factory=dict)
+    """Unique keys: the id that has each."""
     expiry: dict[str, int] = field(default_factory=dict)
     """Key to the ms at which it goes by itself."""
     told: list[tuple[str, str]] = field(default_factory=list)
@@ -54,19 +80,23 @@ class World:
     def now(self) -> int:
         return self.now_us // 1000
 
-    def index(self, name: str) -> dict[str, int]:
+    def index(self, name: str) -> dict[str, float]:
         return self.indexes.setdefault(name, {})
 
-    def ready(self, job_class: str) -> dict[str, int]:
-        return self.index(f"ready:{job_class}" if job_class else "ready")
+    def ready(self, job_class: str) -> dict[str, float]:
+        return self.index(of_class("ready", job_class))
 
-    def listed(self, name: str) -> list[tuple[int, str]]:
+    def hash(self, name: str) -> Record:
+        return self.hashes.setdefault(name, {})
+
+    def listed(self, name: str) -> list[tuple[float, str]]:
         """(score, id) of an index in the order of the server."""
         return sorted((score, job_id) for job_id, score in self.index(name).items())
 
     def keyspace(self) -> dict[str, Value]:
         """Every key with its content, as tests/model/snapshot.py reads it from the server."""
-        keys: dict[str, Value] = {f"job:{job_id}": job for job_id, job in self.jobs.items()}
+        keys: dict[str, Value] = {f"job:{job_id}": alike(job) for job_id, job in self.jobs.items()}
+        keys |= self.hashes
         for name, members in self.indexes.items():
             keys[name] = {job_id: float(score) for job_id, score in members.items()}
         for worker, beat in self.alive.items():
@@ -77,8 +107,16 @@ class World:
             keys[f"stats:{minute}"] = {name: str(n) for name, n in counted.items()}
         keys["stats"] = {name: str(n) for name, n in self.stats.items() if n}
         keys["holders"], keys["classes"] = frozenset(self.holders), frozenset(self.classes)
-        keys["suspects"], keys["meta"], keys["wake"] = self.suspects, self.meta, self.wake
+        keys["suspects"], keys["meta"] = self.suspects, alike(self.meta)
         keys["vitals"] = self.vitals
+        for job_class, tokens in self.wakes.items():
+            keys[of_class("wake", job_class)] = tokens
+        for instance, ids in self.holding.items():
+            keys[f"holding:{instance}"] = frozenset(ids)
+        for instance, us in self.rates.items():
+            keys[f"rate:{instance}"] = str(us)
+        for key, owner in self.locks.items():
+            keys[f"unique:{key}"] = owner
         return {name: value for name, value in keys.items() if value}
 
     # Time
@@ -86,7 +124,7 @@ class World:
     def pass_time(self, ms: int) -> list[str]:
         """Move the clock, back too; the keys that went because their time was over."""
         self.now_us += ms * 1000
-        over = [key for key, at in self.expiry.items() if at <= self.now]
+        over = [key for key, at in self.expiry.items() if at < self.now]
         for key in over:
             self.drop(key)
         return over
@@ -101,13 +139,20 @@ class World:
             self.alive.pop(name, None)
         elif kind == "stats":
             self.minutes.pop(int(name), None)
+        elif kind == "rate":
+            self.rates.pop(name, None)
+        elif kind == "unique":
+            self.locks.pop(name, None)
         else:
             self.index(kind).clear()
 
     # Moves that scripts share
 
-    def rank(self, priority: int, deadline: int | None, at: int) -> int:
-        """By the queue's policy, from taskq.rank."""
+    def rank(self, priority: int, deadline: int | None, at: float, start: float = 0.0) -> float:
+        """By the queue's policy, from taskq.rank. `start`: virtual, for `fair`."""
+        at = int(at)
+        if self.meta.get("policy") == "fair":
+            return fair_rank(priority, start)
         if self.meta.get("policy") == "aging":
             patience = self.meta.get("patience_ms")
             if patience is None:
@@ -115,8 +160,30 @@ class World:
             return aging_rank(priority, deadline, at, [int(ms) for ms in patience.split()])
         return strict_rank(priority, deadline, at, int(self.meta.get("horizon_ms", 60_000)))
 
-    def wake_up(self, jobs: int) -> None:
-        self.wake += max(0, min(jobs, 4 - self.wake))
+    def wake_up(self, jobs: int, job_class: str = "") -> None:
+        self.wakes[job_class] += max(0, min(jobs, 4 - self.wakes[job_class]))
+
+    def wake_each(self, classes: Iterable[str]) -> None:
+        """One token for each job of these classes."""
+        for job_class, jobs in Counter(classes).items():
+            self.wake_up(jobs, job_class)
+
+    def know_class(self, job_class: str) -> None:
+        """Idle workers look for classes when one is new."""
+        if job_class and job_class not in self.classes:
+            self.classes.add(job_class)
+            self.wake_up(4)
+
+    def note_timer(self) -> None:
+        """Workers read when the first timer is due from meta."""
+        first = min(self.index("timers").values(), default=math.inf)
+        self.meta.pop("timer_ms", None)
+        if first < math.inf:
+            self.meta["timer_ms"] = f"{first:.0f}"
+
+    def set_timer(self, member: str, due: float) -> None:
+        self.index("timers")[member] = due
+        self.note_timer()
 
     def add_due(self, name: str, due: dict[str, int]) -> None:
         """Put jobs into a set of due times; workers hear when its head moves forward."""
@@ -174,7 +241,7 @@ class World:
                 del index[job_id]
         for score, job_id in self.listed(name)[: max(0, min(len(index) - keep_count, budget))]:
             del index[job_id]
-            if self.jobs.get(job_id, {}).get("ended_ms") == str(score):
+            if self.jobs.get(job_id, {}).get("ended_ms") == f"{score:.0f}":
                 self.forget_record(job_id)
         self.last_until(name, keep_ms)
 
@@ -186,13 +253,22 @@ class World:
 
     # Looks
 
-    def next_due(self) -> int:
+    def next_job_due(self) -> int:
+        """Ms until the next job is due; -1 when none is."""
         due = [*self.index("scheduled").values(), *self.index("retry").values()]
-        return max(0, min(due) - self.now) if due else -1
+        return max(0, int(min(due)) - self.now) if due else -1
+
+    def next_due(self) -> int:
+        """The same, and for what else has a time."""
+        due = [*self.index("scheduled").values(), *self.index("retry").values()]
+        due += [at for at in self.index("timers").values() if at < math.inf]
+        return max(0, int(min(due)) - self.now) if due else -1
 
     def waiting(self, classes: Iterable[str]) -> int:
         """Jobs that count against max_jobs."""
-        names = ["scheduled", "retry", *(f"ready:{name}" if name else "ready" for name in classes)]
+        names = ["scheduled", "retry", "blocked"]
+        for name in classes:
+            names += [of_class("ready", name), of_class("turned", name)]
         return sum(len(self.index(name)) for name in names)
 
     def live(self) -> int:

@@ -209,3 +209,44 @@ def test_the_script_and_python_give_every_job_the_same_rank(
             expected = strict_rank(priority, due, now, HORIZON_MS if horizon is None else horizon)
         assert client.zscore(keys.ready, f"j{n}") == expected
     delete_queue(client, keys.prefix)
+
+
+@pytest.mark.keeps_keys("looks at the ranks of jobs that nobody runs")
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    jobs=st.lists(
+        st.tuples(PRIORITY, st.sampled_from("abc"), st.sampled_from("tu")), min_size=1, max_size=40
+    ),
+    weights=st.dictionaries(st.sampled_from("ab"), st.sampled_from((0.25, 2.0, 3.0))),
+    averages=st.dictionaries(st.sampled_from(("t", "*")), st.integers(1, 10**6).map(float)),
+    vtime=st.sampled_from((0.0, 250.5)),
+)
+def test_in_a_fair_queue_the_script_and_the_book_give_every_job_the_same_turn(
+    store: SyncStore,
+    keys: QueueKeys,
+    jobs: list[tuple[int, str, str]],
+    weights: dict[str, float],
+    averages: dict[str, float],
+    vtime: float,
+) -> None:
+    client = store._client
+    client.hset(keys.meta, mapping={"policy": "fair", "vtime": str(vtime)})
+    for name, numbers in (("weights", weights), ("averages", averages)):
+        if numbers:
+            client.hset(keys.prefix + name, mapping={k: str(v) for k, v in numbers.items()})
+    book = FairBook(weights=weights, vtime=vtime)
+    new = [
+        NewJob(f"j{n:02}", task, b"", priority, extras=("group", group))
+        for n, (priority, group, task) in enumerate(jobs)
+    ]
+
+    store.run(enqueue(keys, new, max_jobs=1000, all_or_none=True))
+
+    for n, (priority, group, task) in enumerate(jobs):
+        turn = book.enter(group, charge_for(averages, task))
+        assert client.zscore(keys.ready, f"j{n:02}") == fair_rank(priority, turn.start)
+    for group, done in book.finish.items():
+        assert client.zscore(keys.prefix + "shares", group) == pytest.approx(done)
+    delete_queue(client, keys.prefix)

@@ -1,0 +1,100 @@
+"""Plots of a run for docs/scheduling.md, light and dark. The only module that needs matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.replay.results import Results
+
+#: Text, lines, then one colour for each curve.
+_THEMES = {
+    "light": ("#1f2328", "#d0d7de", ("#8c959f", "#0969da", "#bf3989", "#1a7f37", "#bc4c00")),
+    "dark": ("#e6edf3", "#30363d", ("#8b949e", "#58a6ff", "#f778ba", "#3fb950", "#f0883e")),
+}
+_SHOWN = ("FIFO", "strict", "aging", "huey", "BullMQ (Python)")
+_LOADS = ("load 70%", "load 90%", "load 110%")
+
+
+def draw(results: Results, folder: Path) -> list[Path]:
+    """Write every plot in both themes; their paths."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for theme, (ink, grid, colours) in _THEMES.items():
+        style = {
+            "text.color": ink,
+            "axes.labelcolor": ink,
+            "axes.edgecolor": grid,
+            "xtick.color": ink,
+            "ytick.color": ink,
+            "grid.color": grid,
+            "font.size": 9,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "savefig.transparent": True,
+        }
+        with pyplot.rc_context(style):
+            for name, make in (("misses", _misses), ("waits", _waits), ("service", _service)):
+                figure = make(pyplot, results, colours)
+                path = folder / f"scheduling-{name}-{theme}.png"
+                figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+                pyplot.close(figure)
+                paths.append(path)
+    return paths
+
+
+def _misses(pyplot: Any, results: Results, colours: tuple[str, ...]) -> Any:
+    """Bars: deadlines missed by load and order, real workers."""
+    figure, axes = pyplot.subplots(figsize=(7, 3))
+    width = 0.8 / len(_SHOWN)
+    for at, (row, colour) in enumerate(zip(_SHOWN, colours, strict=True)):
+        found = [results.get("load", load, row, "real") for load in _LOADS]
+        heights = [100 * one.mean("misses") if one else 0.0 for one in found]
+        places = [place + (at - 2) * width for place in range(len(_LOADS))]
+        axes.bar(places, heights, width * 0.92, color=colour, label=row)
+    axes.set_xticks(range(len(_LOADS)), _LOADS)
+    axes.set_ylabel("deadlines missed, %")
+    axes.grid(axis="x", visible=False)
+    axes.legend()
+    return figure
+
+
+def _waits(pyplot: Any, results: Results, colours: tuple[str, ...]) -> Any:
+    """Curves: how long which share of the jobs waited, by priority, real workers."""
+    figure, grid = pyplot.subplots(1, 3, figsize=(9, 2.8), sharey=True)
+    for axes, priority in zip(grid, (9, 5, 1), strict=True):
+        for row, colour in zip(_SHOWN, colours, strict=True):
+            waits = results.series.get(f"waits: {row}: {priority}")
+            if waits:
+                shares = [100 * step / (len(waits) - 1) for step in range(len(waits))]
+                axes.plot(waits, shares, color=colour, label=row, linewidth=1.4)
+        axes.set_title(f"priority {priority}", fontsize=9)
+        axes.set_xlabel("wait, s of the trace")
+    grid[0].set_ylabel("jobs that waited less, %")
+    grid[2].legend()
+    return figure
+
+
+def _service(pyplot: Any, results: Results, colours: tuple[str, ...]) -> Any:
+    """Curves: slot time that the two tenants have had, FIFO beside fair, real workers."""
+    figure, grid = pyplot.subplots(1, 2, figsize=(8, 2.8))
+    for axes, row in zip(grid, ("FIFO", "fair"), strict=True):
+        series = results.series.get(f"service: {row}")
+        if series:
+            for tenant, colour in (("flooder", colours[0]), ("other", colours[1])):
+                served = series[tenant]
+                times = [series["until"] * step / (len(served) - 1) for step in range(len(served))]
+                axes.plot(times, served, color=colour, label=tenant, linewidth=1.6)
+        axes.set_title(row, fontsize=9)
+        axes.set_xlabel("time, s of the trace")
+    grid[0].set_ylabel("slot time received, s")
+    grid[1].legend()
+    return figure
