@@ -79,7 +79,14 @@ class Pump:
         """Called when there may be jobs of a class that is not known here."""
         self._health = health
         self.ears = Ears(
-            store, settings, lines, self.classes, health, free=self._free, heat=self.heat
+            store,
+            settings,
+            lines,
+            self.classes,
+            health,
+            free=self._free,
+            heat=self.heat,
+            seek=lambda line: self.seek(line),
         )
         self._fits = Fits()
         self._parts = Parts(store, slots, self.classes, self._attempt)
