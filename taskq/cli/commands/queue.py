@@ -22,7 +22,7 @@ def command() -> None:
     """Look at queues; pause, set up, empty them."""
 
 
-for _one in (queue_look.ls, queue_look.show, queue_look.peek):
+for _one in (queue_look.ls, queue_look.show, queue_look.peek, queue_look.signals):
     command.add_command(_one)
 for _one in (queue_act.pause, queue_act.resume, queue_act.purge, queue_set.set_):
     command.add_command(_one)
