@@ -50,7 +50,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a replay left: records, when the last worker was ready, how late the producer was."""
+    """What a replay left: records, when the last worker began, how late the producer was."""
 
     records: list[Record]
     since: float
@@ -98,7 +98,6 @@ class _Run:
         self.server, self.trace, self.setup, self.folder = server, trace, setup, folder
         self.speed, self.workers = speed, workers
         self.slots = trace.slots // workers
-        self.since = 0.0
         self._order = folder / "order.json"
 
     def write_order(self, waiting: bool) -> None:
@@ -159,7 +158,6 @@ class _Run:
                 if time.monotonic() > end:
                     raise BenchError(f"{self.setup.system}: no worker within 20 s: {self._said()}")
                 time.sleep(0.01)
-            self.since = time.time()
             time.sleep(_SETTLE)
             yield
         finally:
@@ -238,7 +236,15 @@ class _Run:
                 urgent = self.trace.arrivals[record.number].priority
                 record.rank = -float(urgent) if self.setup.priorities else 0.0
         late.sort()
-        return Outcome(records, clock(self.since), late[int(len(late) * 0.99)])
+        return Outcome(records, clock(self._all_began()), late[int(len(late) * 0.99)])
+
+    def _all_began(self) -> float:
+        """When the last of the workers began its first job, Unix time."""
+        firsts = []
+        for number in range(self.workers):
+            began = [int(words[1]) for words in self._lines(f"worker-{number}")]
+            firsts.append(min(began, default=0) / 1e9)
+        return max(firsts)
 
     def _look(self, records: list[Record], ids: Mapping[int, str], clock: Any) -> None:
         """Ranks and times as the server has them. A time in ms counts as the end of that ms."""

@@ -133,10 +133,21 @@ def _limits(results: Results) -> str:
                     row,
                     f"{found.median('rate'):,.0f} jobs/s",
                     f"{found.median('ratio'):.2f}",
-                    f"{found.median('server CPU'):.1f} µs",
+                    *(f"{found.median(f'{side} CPU'):.1f} µs" for side in ("server", "worker")),
+                    f"{found.median('script calls'):.3f}",
                 ]
             )
-    return _table(["each job has", "drained", "of the rate without", "server CPU per job"], rows)
+    return _table(
+        [
+            "each job has",
+            "drained",
+            "of the rate without",
+            "server CPU per job",
+            "worker CPU per job",
+            "script calls per job",
+        ],
+        rows,
+    )
 
 
 def _targets(results: Results) -> str:

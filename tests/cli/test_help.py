@@ -42,6 +42,8 @@ def test_the_commands_of_the_design_are_there() -> None:
         "queue",
         "job",
         "cron",
+        "task",
+        "limit",
         "workers",
         "check",
         "doctor",
@@ -53,6 +55,8 @@ def test_the_commands_of_the_design_are_there() -> None:
     ]
     wanted += [f"job {name}" for name in ["ls", "show", "retry", "cancel", "rm", "explain"]]
     wanted += [f"cron {name}" for name in ["ls", "add", "rm", "pause", "resume", "trigger"]]
+    wanted += [f"task {name}" for name in ["strike", "unstrike"]]
+    wanted += [f"limit {name}" for name in ["ls", "set", "rm"]]
     wanted += [f"embedded {name}" for name in ["status", "stop", "url"]]
 
     assert set(NAMES) == {"taskq", *(f"taskq {name}" for name in wanted)}
@@ -101,7 +105,8 @@ def test_every_look_has_json_and_documents_it(
     path: tuple[str, ...], command: click.Command
 ) -> None:
     looks = {"status", "queue ls", "queue show", "queue peek", "job ls", "job show", "job explain"}
-    looks |= {"queue signals", "cron ls", "workers", "check", "doctor", "embedded status"}
+    looks |= {"queue signals", "cron ls", "limit ls", "workers", "check", "doctor"}
+    looks |= {"embedded status"}
     options = [option for param in command.params for option in param.opts]
 
     assert ("--json" in options) == (" ".join(path[1:]) in looks)
