@@ -57,6 +57,7 @@ def _to_claim(engine: Engine) -> None:
     engine.seed_ready("b", 2)
     engine.seed_ready("c", 3, "gpu")
     engine.seed_ready("d", 4)
+    engine.seed_ready("e", 5)
 
 
 def _ack(engine: Engine) -> Call[Any]:
