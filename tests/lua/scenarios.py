@@ -248,7 +248,7 @@ def _explain(engine: Engine) -> Call[Any]:
     _to_claim(engine)
     engine.client.sadd(engine.keys.classes, "gpu")
     engine.client.hset(engine.keys.averages, mapping={"t": "5", "*": "6"})
-    engine.client.hset(engine.keys.meta, "limited", "1")
+    engine.client.hset(engine.keys.meta, "limited", "1 queue=l")
     engine.client.hset(engine.keys.prefix + "limits", "l", "concurrency=1 on=queue")
     engine.seed_running("x")
     engine.client.sadd(engine.keys.prefix + "holding:l", "x")
