@@ -149,6 +149,25 @@ class Engine:
         self.client.set(self.keys.alive(worker), START, px=60_000)
         self.client.sadd(self.keys.holders, worker)
 
+    def limit(self, **definitions: str) -> None:
+        """Limits of the queue, as operators set them."""
+        self.run(commands.limit(self.keys, definitions))
+
+    def state(self, job_id: str) -> str | None:
+        """What a job's record says."""
+        word = self.client.hget(self.keys.job(job_id), "state")
+        return word.decode() if word else None  # type: ignore[union-attr]
+
+    def held(self, instance: str) -> set[str]:
+        """Who takes a place under a limit."""
+        found = self.client.smembers(f"{self.keys.prefix}holding:{instance}")
+        return {name.decode() for name in found}  # type: ignore[union-attr]
+
+    def parked(self, instance: str) -> list[str]:
+        """Whom a limit blocks, best rank first."""
+        found = self.client.zrange(f"{self.keys.prefix}parked:{instance}", 0, -1)
+        return [name.decode() for name in found]  # type: ignore[union-attr]
+
     # The calls, with what most tests do not care about filled in.
 
     def enqueue(self, *jobs: NewJob, max_jobs: int = 1000, all_or_none: bool = False) -> Any:
@@ -162,9 +181,18 @@ class Engine:
         slots: dict[str, int] | None = None,
         worker: str = WORKER,
         look: int = 1,
+        all_slots: int | None = None,
     ) -> Call[Claims]:
         slots = {"": limit} if slots is None else slots
-        return commands.claim(self.keys, worker, keep_ms=KEEP, limit=limit, slots=slots, look=look)
+        return commands.claim(
+            self.keys,
+            worker,
+            keep_ms=KEEP,
+            limit=limit,
+            slots=slots,
+            look=look,
+            all_slots=all_slots,
+        )
 
     def claim(
         self,
@@ -172,8 +200,9 @@ class Engine:
         slots: dict[str, int] | None = None,
         worker: str = WORKER,
         look: int = 1,
+        all_slots: int | None = None,
     ) -> Claims:
-        return self.run(self.claim_call(limit, slots, worker, look))
+        return self.run(self.claim_call(limit, slots, worker, look, all_slots))
 
     def ack_call(
         self,
