@@ -282,8 +282,9 @@ def test_a_woken_job_that_leaves_otherwise_passes_the_wake_on(engine: Engine) ->
     assert "timers" not in engine.dump()
 
 
+@pytest.mark.parametrize("by", ["claim", "ack"])
 def test_a_woken_job_that_another_limit_blocks_passes_the_wake_on_beside_one_that_runs(
-    engine: Engine,
+    engine: Engine, by: str
 ) -> None:
     """Two places of L came free and two were woken for them: one runs, one meets M."""
     engine.limit(L="concurrency=2 on=job", M="concurrency=0 on=job")
@@ -297,8 +298,10 @@ def test_a_woken_job_that_another_limit_blocks_passes_the_wake_on_beside_one_tha
     engine.ack(*(Ack(name, token, b"", KEEP) for name, token in tokens.items()))
     assert engine.parked("L") == ["c"]
 
-    assert ids(engine.claim().jobs) == ["a"]
+    engine.seed_running("z")
+    claims = engine.claim() if by == "claim" else engine.ack(Ack("z", "7", b"", 0), limit=9)
 
+    assert ids(claims.jobs) == ["a"]
     assert engine.parked("M") == ["b"]
     assert engine.state("c") == "ready"
 
