@@ -101,8 +101,8 @@ class LimitBook:
                 named[limit.name] = limit
         if len(named) + len(stored) > MOST:
             raise InvalidOption(
-                f"limits: this job would be under {len(named) + len(stored)}, of its call, its task"
-                f" and queue {queue!r}: use at most {MOST}"
+                f"limits=: this job would be under {len(named) + len(stored)}, of its call, its"
+                f" task and queue {queue!r}: use at most {MOST}"
             )
         for limit in named.values():
             self._want(queue, plan.get(limit.name) or Declared(limit, "job"))
