@@ -64,8 +64,12 @@ EXAMPLES = {
     "sync_producer": "",
     "retry_and_dead_letter": "",
     "by_the_clock": "",
+    "by_capability": "",
     "fenced_store": "booked: 42\nrefused: a late writer\nin the ledger: 42\n",
 }
+
+
+WORKER_OPTIONS = {"by_capability": ("--provides", "gpu")}
 
 
 @pytest.mark.parametrize(("name", "output"), EXAMPLES.items())
@@ -74,7 +78,7 @@ def test_an_example_runs_beside_a_worker(
 ) -> None:
     shutil.copy(ROOT / "examples" / f"{name}.py", tmp_path)
 
-    with worker_of(f"{name}:app") as log:
+    with worker_of(f"{name}:app", *WORKER_OPTIONS.get(name, ())) as log:
         ran = shell(f"python {name}.py")
 
     assert ran.returncode == 0, ran.stderr + log.read_text()
