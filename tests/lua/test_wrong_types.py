@@ -77,8 +77,8 @@ def test_a_job_overwritten_by_another_type_costs_only_itself(engine: Engine, cas
             assert engine.changed(before) == {}
 
 
-#: SET and DEL take whatever is there. The rest is not worth a job: counters, who is woken, what holds
-#: a limit, what groups have used.
+#: SET and DEL take whatever is there. The rest is not worth a job: counters, who is woken, what
+#: holds a limit, what groups have used.
 ANY_TYPE = "job:|alive:|cancels:|stats:|slacks|wake:|holding:|rate:|shares|unique:"
 
 
