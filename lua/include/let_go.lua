@@ -29,7 +29,7 @@ local function note_tie(ties, base, id, was, ends, now, tied)
   end
   if ends and job[3] then
     local lock = base .. 'unique:' .. job[3]
-    if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = lock end
+    if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = job[3] end
   end
   local charged, began = tonumber(job[5] or ''), tonumber(job[6] or '')
   if was == 'running' and charged and began and now >= began then

@@ -102,6 +102,8 @@ class Ears:
         if self._wait is not None:
             self._wait.cancel()
             self._wait = None
+        if self._ending is not None:
+            self._ending.cancel()
 
     async def _listen_anew(self) -> None:
         try:

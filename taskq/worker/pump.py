@@ -349,7 +349,8 @@ class Pump:
             line.hot = True
         loop = asyncio.get_running_loop()
         if next_due_ms == 0 and moved < PROMOTED:  # what is due is no job: a schedule's tick
-            line.held_until = loop.time() + await self.on_tick(line)
+            hold = await self.on_tick(line) if self.accepting else 1.0
+            line.held_until = loop.time() + hold
         line.know_due(max(next_due_ms, 1) if next_due_ms >= 0 else -1, loop.time())
 
     # Trouble
