@@ -95,6 +95,7 @@ while position <= #ARGV do
         served[class] = true
         redis.call('SCARD', classes)
         waiting = waiting + redis.call('ZCARD', ready .. ':' .. class)
+        if policy[8] then waiting = waiting + (ask('ZCARD', base .. 'turned:' .. class) or 0) end
       end
     end
   end
