@@ -91,6 +91,7 @@ while position <= #ARGV do
         served[class] = true
         redis.call('SCARD', classes)
         waiting = waiting + redis.call('ZCARD', ready .. ':' .. class)
+        if policy[8] then waiting = waiting + (ask('ZCARD', base .. 'turned:' .. class) or 0) end
       end
     end
   end
@@ -106,6 +107,7 @@ if shares or more then
     local id, parts, class = ARGV[start], more and more[start] or {}, ARGV[start + 6]
     local at, deadline = time_of(ARGV[start + 4], now), time_of(ARGV[start + 5], now)
     local rank, charge, begin, late
+    local done = shares and shares.finish[parts.group or '']
     if not at or at <= now then
       if shares then begin, charge = start_of(shares, parts.group, ARGV[start + 1]) end
       rank = rank_of(policy, tonumber(ARGV[start + 3]), deadline, now, begin)
@@ -122,7 +124,12 @@ if shares or more then
       odd[#odd + 1], odd[#odd + 2] = id, (late and 'LATE ' or 'START ') .. text(first)
     end
     planned[start] = { rank, charge }
-    if not late then kept[#kept + 1] = start elseif claims then forget_claim(claims, id) end
+    if not late then
+      kept[#kept + 1] = start
+    else
+      if shares and begin then shares.finish[parts.group or ''] = done end -- it is not charged
+      if claims then forget_claim(claims, id) end
+    end
   end
   fresh = kept
 end
@@ -147,7 +154,13 @@ if policy[5] then
 end
 
 -- Then write. Those that make room go first.
-if #ends > 0 then end_waiting(base, ends, look_at_ends(base, ends, now), stats, now) end
+if #ends > 0 then
+  local ties = look_at_ends(base, ends, now)
+  end_waiting(base, ends, ties, stats, now)
+  for group, owed in pairs(shares and ties and ties.owed or {}) do
+    if shares.finish[group] then shares.finish[group] = shares.finish[group] + owed end
+  end
+end
 local by_class, due, first = {}, {}, nil
 for _, start in ipairs(fresh) do
   local id, priority, class, parts = ARGV[start], ARGV[start + 3], ARGV[start + 6], more and more[start]

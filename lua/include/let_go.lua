@@ -1,10 +1,10 @@
 -- let_go: what a job that has the field `tied` leaves behind: limits it held, or was woken for; its unique key; and what its
--- group owes by the measured run time. note_tie and plan_wakes only read; let_go writes, once for all jobs of a call.
+-- group owes by the measured run time, or gets back for a job that ends unrun. note_tie and plan_wakes only read; let_go writes, once for all jobs of a call.
 -- A place under a limit that comes free wakes the best job parked there: into ready, at its old rank, to be looked at by a claim
 -- like any other.
 -- Needs ask, unpark.
 local function new_ties()
-  return { held = {}, freed = {}, woken = {}, keys = {}, owed = {}, stay = {} }
+  return { held = {}, freed = {}, woken = {}, keys = {}, owed = {}, stay = {}, paid = {} }
 end
 
 -- was: the state the job leaves. ends: it ends for good, so its key is free. tied: its field; 'holds' says that it has only
@@ -32,12 +32,17 @@ local function note_tie(ties, base, id, was, ends, now, tied)
     if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = job[3] end
   end
   local charged, began = tonumber(job[5] or ''), tonumber(job[6] or '')
-  if was == 'running' and charged and began and now >= began then
+  local owed
+  if was == 'running' then
+    owed = charged and began and now >= began and now - began - charged
+    if owed and not ends then ties.paid[#ties.paid + 1] = id end
+  elseif ends and charged and (was == 'ready' or was == 'blocked') then
+    owed = -charged -- it never ran
+  end
+  if owed then
     local group = job[4] or ''
     local weight = tonumber(ask('HGET', base .. 'weights', group) or '') or 1
-    if weight > 0 and weight <= 1e6 then
-      ties.owed[group] = (ties.owed[group] or 0) + (now - began - charged) / weight
-    end
+    if weight > 0 and weight <= 1e6 then ties.owed[group] = (ties.owed[group] or 0) + owed / weight end
   end
   return ties
 end
@@ -75,6 +80,8 @@ end
 local function let_go(ties, base, now)
   for instance, ids in pairs(ties.held) do redis.pcall('SREM', base .. 'holding:' .. instance, unpack(ids)) end
   for _, id in ipairs(ties.stay) do redis.pcall('HDEL', base .. 'job:' .. id, 'holds') end
+  -- What a job was charged is settled by one run: the next must not be paid for from it again.
+  for _, id in ipairs(ties.paid) do redis.call('HSET', base .. 'job:' .. id, 'charged', '0') end
   for _, key in ipairs(ties.keys) do redis.call('DEL', base .. 'unique:' .. key) end
   for group, owed in pairs(ties.owed) do
     local known = redis.pcall('ZSCORE', base .. 'shares', group)

@@ -68,7 +68,7 @@ local function look_at_candidate(picked, candidate, job_prefix, us, limit, queue
       instance, from = blocker_of(picked.book, wanted, us)
       if not instance then
         holds = wanted.holds
-        grant(picked.book, wanted, id, us)
+        grant(picked.book, wanted, id, us, awaits)
       end
     end
     if instance then

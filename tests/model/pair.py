@@ -86,6 +86,7 @@ class Pair:
         self.compare()
         self.world.now_us += 1
         self.seen.update(_words(call.script, actual))
+        self.seen.update(name.partition(":")[0] for name in self.now.keys if name[:4] != "job:")
         return actual
 
     def compare(self) -> None:

@@ -67,18 +67,21 @@ def _enqueue(world: World, jobs: Sequence[NewJob], max_jobs: int, all_or_none: b
     ends = [(job_id, "cancelled", "replaced") for job_id in call.keys.replaced]
     if plans:
         ends += _make_room(world, served, waiting, len(plans), max_jobs, call.keys.replaced)
-    _end_waiting(world, ends)
     shares, due = Shares(world), {}
+    ranks: dict[str, float] = {}
     for plan in plans:
-        job_id, record, job_class = plan.job.id, plan.record, plan.job.job_class
-        world.jobs[job_id] = record
-        world.know_class(job_class)
         if plan.at is not None and plan.at > world.now:
-            due[job_id] = plan.at
+            due[plan.job.id] = plan.at
         else:
-            rank = shares.rank(record, plan.deadline, world.now)
-            world.ready(job_class)[job_id] = rank
-    shares.close()
+            ranks[plan.job.id] = shares.rank(plan.record, plan.deadline, world.now)
+    owed = _end_waiting(world, ends)
+    for plan in plans:
+        job_id, job_class = plan.job.id, plan.job.job_class
+        world.jobs[job_id] = plan.record
+        world.know_class(job_class)
+        if job_id in ranks:
+            world.ready(job_class)[job_id] = ranks[job_id]
+    shares.close(owed)
     call.keys.keep()
     for member, at in call.ticks.items():
         world.set_timer(member, at)
@@ -194,10 +197,10 @@ def _make_room(
     return [(job_id, "expired", "dropped") for job_id in dropped]
 
 
-def _end_waiting(world: World, ends: list[tuple[str, str, str]]) -> None:
-    """Jobs that make room for others end, and let go of what they have."""
+def _end_waiting(world: World, ends: list[tuple[str, str, str]]) -> dict[str, float]:
+    """Jobs that make room for others end, and let go of what they have; what groups get back."""
     if not ends:
-        return
+        return {}
     ties = Ties(world)
     for job_id, _, _ in ends:
         ties.note(job_id, ends=True)
@@ -209,3 +212,4 @@ def _end_waiting(world: World, ends: list[tuple[str, str, str]]) -> None:
         world.count(state, 1)
     world.last_until("done", KEPT_MS)
     ties.settle()
+    return ties.owed

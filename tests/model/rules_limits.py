@@ -176,6 +176,8 @@ class Ties:
         self.woken: Counter[str] = Counter()
         """Places that jobs were woken for and will not take."""
         self.held: list[str] = []
+        self.paid: list[str] = []
+        """Jobs that will run again, with the charge for this run settled."""
         self.locks: list[str] = []
         self.owed: dict[str, float] = {}
         self.wakes: list[tuple[str, str]] = []
@@ -186,21 +188,31 @@ class Ties:
         if job["state"] == "running":
             self.freed.update(job.get("holds", "").split())
             self.held.append(job_id)
-            self._note_time(job)
         elif job["state"] == "ready" and "awaits" in job:
             self.woken[job["awaits"]] += 1
+        self._note_charge(job_id, ends=ends)
         key = job.get("key", "")
         if ends and key and world.locks.get(key) == job_id and f"unique:{key}" not in world.expiry:
             self.locks.append(key)
 
-    def _note_time(self, job: Record) -> None:
-        """The group was charged an estimate; the run took longer, or not so long."""
-        world, ran = self.world, self.world.now - int(job["started_ms"])
-        if "charged" in job and ran >= 0:
-            group = job.get("group", "")
-            weight = float(world.hash("weights").get(group, 1))
-            owed = (ran - float(job["charged"])) / weight
-            self.owed[group] = self.owed.get(group, 0) + owed
+    def _note_charge(self, job_id: str, *, ends: bool) -> None:
+        """The group was charged an estimate; the run took longer, or not so long, or never was."""
+        world, job = self.world, self.world.jobs[job_id]
+        if "charged" not in job:
+            return
+        if job["state"] == "running":
+            spent = world.now - int(job["started_ms"])
+            if spent < 0:
+                return
+            self.paid += [job_id] if not ends else []
+        elif ends:
+            spent = 0
+        else:
+            return
+        group = job.get("group", "")
+        weight = float(world.hash("weights").get(group, 1))
+        owed = (spent - float(job["charged"])) / weight
+        self.owed[group] = self.owed.get(group, 0) + owed
 
     def plan(self, granted: Counter[str] | None = None) -> None:
         """Whom the places wake that this call does not give away again."""
@@ -220,6 +232,8 @@ class Ties:
         for job_id in self.held:
             if world.jobs.get(job_id, {"state": "dead"})["state"] not in ENDED:
                 world.jobs[job_id].pop("holds", None)
+        for job_id in self.paid:
+            world.jobs[job_id]["charged"] = "0"
         for instance in self.freed:
             world.holding[instance].difference_update(self.held)
         for key in self.locks:

@@ -38,13 +38,16 @@ class Shares:
             start = turn.start
         return self.world.rank(int(job.get("priority", 5)), deadline, at, start)
 
-    def close(self) -> None:
-        """Groups that are behind the virtual time need not be remembered."""
+    def close(self, owed: dict[str, float] | None = None) -> None:
+        """Groups that are behind the virtual time need not be remembered. `owed`: by jobs that
+        ended in the same call.
+        """
         shares, groups = self.world.index("shares"), dict.fromkeys(self.groups)
         for finish, group in self.world.listed("shares")[: 2 * len(groups)]:
             if finish <= self.book.vtime:
                 del shares[group]
-        shares.update({group: self.book.finish[group] for group in groups})
+        for group in groups:
+            shares[group] = self.book.finish[group] + (owed or {}).get(group, 0)
 
 
 def advance(world: World, last: float) -> None:

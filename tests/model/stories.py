@@ -9,13 +9,14 @@ from hypothesis.stateful import precondition, rule
 
 from taskq.commands import Ack, Failure, NewJob
 from tests.model.calls import EVERY_MS, GRACE_MS
-from tests.model.machine import HOUR_MS, Lease, QueueMachine, few, id_lists, ids, keeps, workers
+from tests.model.features import FeatureMachine
 from tests.model.rules_claim import Wish
+from tests.model.strategies import HOUR_MS, Lease, few, id_lists, ids, keeps, task_of, workers
 
 reap_limits = st.sampled_from([100, 100, 1, 2])
 
 
-class StoryMachine(QueueMachine):
+class StoryMachine(FeatureMachine):
     """The machine the test runs."""
 
     def own_lease(self, job_id: str, worker: str) -> Lease | None:
@@ -45,7 +46,7 @@ class StoryMachine(QueueMachine):
     def work_comes_and_is_taken(
         self, job_ids: list[str], worker: str, job_class: str, limit: int
     ) -> None:
-        jobs = [NewJob(i, "task", i.encode(), job_class=job_class) for i in job_ids]
+        jobs = [NewJob(i, task_of(i), i.encode(), job_class=job_class) for i in job_ids]
         self.enqueue(jobs, 1000, False)
         self.heartbeat(worker)
         self.claim(worker, Wish(HOUR_MS, limit, {"": 3, "gpu": 2}))
@@ -156,7 +157,7 @@ class StoryMachine(QueueMachine):
         """A result is kept for an hour, the end of its job is listed for two; then the id means
         a new job, and the list is purged or trimmed.
         """
-        job = NewJob(job_id, "task", job_id.encode())
+        job = NewJob(job_id, task_of(job_id), job_id.encode())
         self.enqueue([job], 1000, False)
         self.heartbeat(worker)
         self.claim(worker, Wish(HOUR_MS, 5, {"": 5}))
