@@ -24,7 +24,7 @@
 -- {"CONFLICT", id} | {"LATE", id, start_ms, deadline_ms}   all_or_none: nothing was written
 -- {"FULL", waiting, max_jobs, on_full}      nothing was written
 -- {"PRESSED", used, max}                    the server's memory in bytes is above the watermark; nothing was written
--- {"STRUCK", task}                          nothing was written
+-- {"STRUCK", task}                          nothing was written; *: the queue is closed for all
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: none
 -- @include now_us text expect rank_of time_of count wake_up add_due
@@ -73,7 +73,10 @@ while position <= #ARGV do
       word = 'CONFLICT'
     end
   elseif not word then
-    if policy[6] and string.find(policy[6], ' ' .. task .. ' ', 1, true) then return { 'STRUCK', task } end
+    if policy[6] then
+      if string.find(policy[6], ' * ', 1, true) then return { 'STRUCK', '*' } end
+      if string.find(policy[6], ' ' .. task .. ' ', 1, true) then return { 'STRUCK', task } end
+    end
     if parts then
       more = more or {}
       more[start] = parts

@@ -11,7 +11,7 @@
 -- 1 gently       0 | 1   1: what somebody set by hand stays as it is
 -- 2 again        0 | 1   1: wake what waits for these limits, changed or not
 -- 3 skip         count   timers that earlier calls have passed over; 0 in the first
--- 4 strike       text    '' | '+<task>': refuse it at enqueue | '-<task>': no more
+-- 4 strike       text    '' | '+<task>': refuse it at enqueue | '-<task>': no more; *: all tasks
 -- 5... limits  2 each  name and definition, '' removes it; at most 100
 -- Returns
 -- {"MANY", most}          the queue would have more limits than it may; nothing was written

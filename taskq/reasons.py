@@ -82,7 +82,7 @@ class _Case:
             yield self._due()
         yield from self._held_back()
         blocker = self._blocker()
-        yield from LimitReasons(self.seen, blocker).reasons()
+        yield from LimitReasons(self.seen, blocker, self.queue).reasons()
         if self.state == State.BLOCKED and blocker is None:
             yield self._moving("the limit that blocked it")
         if not self.able:
@@ -188,14 +188,17 @@ class _Case:
                 details={"queue": self.place, "since_ms": int(paused) if since else None},
                 remedies=(f"`taskq queue resume {self.queue}`",),
             )
-        if f" {self.task} " in self.seen.meta.get("struck", ""):
+        struck = f" {self.task} " in self.seen.meta.get("struck", "")
+        if struck:
             yield Reason(
                 code="task_struck",
                 sentence=f"task {self.task} is struck: it may neither be enqueued nor run",
                 details={"task": self.task},
-                remedies=(f"`taskq queue resume {self.queue} --task {self.task}`",),
+                remedies=(f"`taskq task unstrike {self.task} -q {self.queue}`",),
             )
         for kind, name in (("task", self.task), ("group", self.text("group"))):
+            if struck and kind == "task":
+                continue  # striking pauses it
             if name and any(one.name == f"pause:{kind}.{name}" for one in self.seen.limits):
                 yield Reason(
                     code=f"{kind}_paused",

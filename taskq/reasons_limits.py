@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from taskq.commands import LimitSeen, Seen
@@ -12,7 +13,8 @@ from taskq.views import Reason, moment
 class LimitReasons:
     """The limits one job is under. `blocker`: the one it is parked on."""
 
-    def __init__(self, seen: Seen, blocker: LimitSeen | None) -> None:
+    def __init__(self, seen: Seen, blocker: LimitSeen | None, queue: str) -> None:
+        self._queue = queue
         self._seen = seen
         self._blocker = blocker
 
@@ -86,7 +88,10 @@ class LimitReasons:
             sentence=f"{self._waits(one)} limit {one.instance}: {one.holding} of {most} run"
             + (f" ({who})" if who else ""),
             details={**self._about(one), "concurrency": most},
-            remedies=(f"the end of one of them, or a higher concurrency of limit {one.name}",),
+            remedies=(
+                "the end of one of them",
+                f"`taskq limit set {self._queue} {shlex.quote(one.name)} --concurrency {most + 1}`",
+            ),
         )
 
     def _too_fast(self, one: LimitSeen, until: float) -> Reason:
@@ -96,5 +101,8 @@ class LimitReasons:
             sentence=f"{self._waits(one)} the rate of limit {one.instance}: the next may start in"
             f" {span(left)} ({clock(moment(until))})",
             details={**self._about(one), "until_ms": round(until)},
-            remedies=(f"time, or a higher rate of limit {one.name}",),
+            remedies=(
+                "time",
+                f"`taskq limit set {self._queue} {shlex.quote(one.name)} --rate ...`",
+            ),
         )

@@ -10,7 +10,7 @@ local function blocker_of(book, wanted, us)
   return nil
 end
 
--- awaits: the instance it was woken for, or nil: that place came free before this call.
+-- awaits: the instance whose place it was woken for, or nil; that one nobody else was given.
 local function grant(book, wanted, id, us, awaits)
   for _, pair in ipairs(wanted) do
     local limit, state = pair[1], book.state[pair[2]]

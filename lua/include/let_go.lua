@@ -1,13 +1,14 @@
 -- let_go: what a job that has the field `tied` leaves behind: limits it held, or was woken for; its unique key; and what its
--- group owes by the measured run time, or gets back for a job that ends unrun. note_tie and plan_wakes only read; let_go writes, once for all jobs of a call.
+-- group owes by the measured run time. note_tie and plan_wakes only read; let_go writes, once for all jobs of a call.
 -- A place under a limit that comes free wakes the best job parked there: into ready, at its old rank, to be looked at by a claim
 -- like any other.
 -- Needs ask, unpark.
 local function new_ties()
-  return { held = {}, freed = {}, woken = {}, keys = {}, owed = {}, stay = {}, paid = {} }
+  return { held = {}, freed = {}, woken = {}, keys = {}, owed = {}, stay = {} }
 end
 
--- was: the state the job leaves. ends: it ends for good, so its key is free. tied: its field; 'holds' says that it has only
+-- was: the state the job leaves. ends: true: for good, so its key is free; false: it ran, and will again; nil: it goes back as
+-- if it had not run, so its group owes nothing for it yet. tied: its field; 'holds' says that it has only
 -- that. Returns the ties, made at the first.
 local function note_tie(ties, base, id, was, ends, now, tied)
   ties = ties or new_ties()
@@ -31,18 +32,18 @@ local function note_tie(ties, base, id, was, ends, now, tied)
     local lock = base .. 'unique:' .. job[3]
     if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = job[3] end
   end
-  local charged, began = tonumber(job[5] or ''), tonumber(job[6] or '')
-  local owed
+  local charged, began, took = tonumber(job[5] or ''), tonumber(job[6] or ''), nil
   if was == 'running' then
-    owed = charged and began and now >= began and now - began - charged
-    if owed and not ends then ties.paid[#ties.paid + 1] = id end
-  elseif ends and charged and (was == 'ready' or was == 'blocked') then
-    owed = -charged -- it never ran
+    if ends ~= nil and began and now >= began then took = now - began end
+  elseif was == 'ready' or was == 'blocked' then
+    took = 0 -- its group was charged when it became ready, and it never ran
   end
-  if owed then
+  if charged and took then
     local group = job[4] or ''
     local weight = tonumber(ask('HGET', base .. 'weights', group) or '') or 1
-    if weight > 0 and weight <= 1e6 then ties.owed[group] = (ties.owed[group] or 0) + owed / weight end
+    if weight > 0 and weight <= 1e6 then
+      ties.owed[group] = (ties.owed[group] or 0) + (took - charged) / weight
+    end
   end
   return ties
 end
@@ -73,6 +74,7 @@ local function plan_wakes(ties, base, granted)
     ties.timers = true
     redis.call('ZCARD', base .. 'timers')
     redis.call('ZCARD', base .. 'blocked')
+    redis.call('HLEN', base .. 'meta')
     for _, wake_ in ipairs(wakes) do redis.call('ZCARD', base .. 'ready' .. (wake_[4] ~= '' and ':' .. wake_[4] or '')) end
   end
 end
@@ -80,8 +82,6 @@ end
 local function let_go(ties, base, now)
   for instance, ids in pairs(ties.held) do redis.pcall('SREM', base .. 'holding:' .. instance, unpack(ids)) end
   for _, id in ipairs(ties.stay) do redis.pcall('HDEL', base .. 'job:' .. id, 'holds') end
-  -- What a job was charged is settled by one run: the next must not be paid for from it again.
-  for _, id in ipairs(ties.paid) do redis.call('HSET', base .. 'job:' .. id, 'charged', '0') end
   for _, key in ipairs(ties.keys) do redis.call('DEL', base .. 'unique:' .. key) end
   for group, owed in pairs(ties.owed) do
     local known = redis.pcall('ZSCORE', base .. 'shares', group)
@@ -90,6 +90,7 @@ local function let_go(ties, base, now)
     elseif not known and owed > 0 then
       local vtime = tonumber(redis.pcall('HGET', base .. 'meta', 'vtime') or '') or 0
       redis.pcall('ZADD', base .. 'shares', vtime + owed, group)
+      redis.pcall('PEXPIRE', base .. 'shares', 86400000)
     end
   end
   if ties.timers then unpark(base, ties.wakes, ties.again, now) end

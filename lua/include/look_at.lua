@@ -114,7 +114,7 @@ local function look_at_key(prefix, holders, classes, wanted, name)
   if family and not ANY_NAME[family] and not named(rest) then return { { 'bad-name', kind } } end
   if family == 'alive' or family == 'stats' or name == 'dead' or name == 'done' then
     if ttl == -1 then found[1] = { 'no-ttl', kind } end
-  elseif ttl >= 0 and family ~= 'rate' and family ~= 'unique' then
+  elseif ttl >= 0 and family ~= 'rate' and family ~= 'unique' and name ~= 'shares' then
     found[1] = { 'live-ttl', kind }
   end
   if family == 'cancels' and not holds(holders, rest) then found[#found + 1] = { 'leftover', kind } end

@@ -202,3 +202,22 @@ def test_enqueue_can_be_unique_and_admitted(cli: Cli) -> None:
     assert "should start in about" in told.err
     assert bad.code == 2
     assert cli.state(first.out.strip()) == "cancelled"
+
+
+def test_a_queue_is_drained_and_opened(cli: Cli) -> None:
+    cli.enqueue("work", "a")
+
+    early = cli.call("queue", "drain", "default", "--timeout", "0")
+    refused = cli.call("enqueue", "work", "b")
+    shown = cli.call("status")
+
+    assert early.code == 5
+    assert "1 jobs of queue default still run or wait" in early.error
+    assert refused.code == 4
+    assert "`taskq queue open default` opens it again" in refused.error
+    assert "closed   to new jobs" in shown.out
+    cli.worker()
+    done = cli.call("queue", "drain", "default", "--timeout", "30")
+    assert (done.code, "queue default is empty" in done.err) == (0, True)
+    assert cli.call("queue", "open", "default").code == 0
+    assert cli.enqueue("work", "b")

@@ -428,6 +428,45 @@ async def test_a_full_queue_keeps_the_tick_until_there_is_room(
     assert caplog.text.count("is full") == 1, "told once"
 
 
+async def test_jobs_go_on_while_redis_refuses_new_ones(
+    app: TaskQ, raw: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a server without free memory does, or one whose user may not enqueue."""
+    note, ran = a_task(app)
+    async with app, working(app) as worker:
+        run, refusing = worker.store.run, True
+
+        async def fail(call: Any, **words: Any) -> Any:
+            if call.script == "enqueue" and refusing:
+                raise StoreUnavailable("out of memory")
+            return await run(call, **words)
+
+        worker.store.run = fail  # type: ignore[method-assign, assignment]
+        await app.schedules.add("x", note, every=1)
+        await eventually(lambda: "out of memory" in caplog.text)
+        for _ in range(5):
+            assert await (await note.options(delay=0.05).enqueue("on")).result(timeout=5) == "on"
+        assert not [one for one in ran if one.startswith("x-")]
+        assert caplog.text.count("out of memory") == 1
+
+        refusing = False
+        await eventually(lambda: [one for one in ran if one.startswith("x-")])
+
+
+async def test_a_struck_task_loses_its_ticks(app: TaskQ, raw: redis.Redis) -> None:
+    note, ran = a_task(app)
+    async with app, working(app):
+        raw.hset(keys_of(app).meta, "struck", " note ")
+        await app.schedules.add("x", note, every=1)
+        due = raw.zscore(keys_of(app).timers, "cron:x")
+        assert due is not None
+        await eventually(lambda: raw.zscore(keys_of(app).timers, "cron:x") > due)
+        assert ran == []
+
+        raw.hdel(keys_of(app).meta, "struck")
+        await eventually(lambda: ran)
+
+
 async def test_jobs_go_on_while_a_tick_cannot_be_enqueued(
     make_app: MakeApp, raw: redis.Redis
 ) -> None:
@@ -454,11 +493,15 @@ async def test_what_cannot_be_read_ticks_no_more_and_can_be_removed(
     async with app:
         raw.hset(keys.schedules, "broken", "{oops")
         raw.zadd(keys.timers, {"cron:broken": 1, "cron:gone": 2})
+        await app.schedules.add("odd", note, every=60, missed="all")
+        raw.zadd(keys.timers, {"cron:odd": -(10.0**17)})
         raw.hset(keys.meta, "timer_ms", 1)
         async with working(app):
             await eventually(lambda: raw.zscore(keys.timers, "cron:broken") == float("inf"))
             await eventually(lambda: raw.zscore(keys.timers, "cron:gone") is None)
             assert "schedule broken of queue default cannot be read" in caplog.text
+            await eventually(lambda: raw.zscore(keys.timers, "cron:odd") == float("inf"))
+            await app.schedules.remove("odd")
             (info,) = await app.schedules.list("default")
             assert info.problem.startswith("cannot be read (JSONDecodeError")
             for verb in ("pause", "resume", "trigger"):

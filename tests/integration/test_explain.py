@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import redis
 
-from taskq import JobFailed, JobNotFound, TaskQ, commands
+from taskq import JobFailed, JobNotFound, Limit, TaskQ, commands
 from taskq.commands import NewJob
 from taskq.errors import InvalidName
 from taskq.handle import Job
@@ -45,21 +45,23 @@ async def becomes(job: Job[object], code: str, timeout: float = 10.0) -> Explana
     return seen[0]
 
 
-async def send(app: TaskQ, keys: QueueKeys, job_id: str, **extras: str) -> Job[object]:
-    """A job of task `nap` with fields that the scripts read; `job_class` is no field."""
-    job_class = extras.pop("job_class", "")
+async def send(
+    app: TaskQ,
+    keys: QueueKeys,
+    job_id: str,
+    *,
+    priority: int = 5,
+    job_class: str = "",
+    **extras: str,
+) -> Job[object]:
+    """A job of task `nap` with fields that the scripts read."""
     words = tuple(word for pair in extras.items() for word in pair)
     job = NewJob(
-        job_id, "nap", app.codec.encode_call((), {}, limit=1000), 5, "", "", job_class, words
+        job_id, "nap", app.codec.encode_call((), {}, limit=1000), priority, "", "", job_class, words
     )
     call = commands.enqueue(keys, [job], max_jobs=100, all_or_none=True)
     await app.client.store.run(call)
     return app.job(job_id)
-
-
-def limit(raw: redis.Redis, keys: QueueKeys, name: str, words: str) -> None:
-    raw.hset(keys.prefix + "limits", name, words)
-    raw.hset(keys.meta, "limited", "1")
 
 
 def napping(app: TaskQ) -> Callable[[], Awaitable[None]]:
@@ -164,8 +166,8 @@ async def test_its_task_or_group_is_paused(
     app: TaskQ, raw: redis.Redis, keys: QueueKeys, kind: str, whose: str
 ) -> None:
     napping(app)
-    limit(raw, keys, f"pause:{kind}.{whose}", f"concurrency=0 on={kind}.{whose}")
     async with app, working(app):
+        await (app.pause_task("nap") if kind == "task" else app.pause_group("acme"))
         job = await send(app, keys, "a", group="acme")
         await eventually(lambda: raw.hget(keys.job("a"), "state") == b"blocked")
         found = await job.explain()
@@ -179,16 +181,19 @@ async def test_its_task_is_struck(app: TaskQ, raw: redis.Redis, keys: QueueKeys)
     napping(app)
     async with app:
         job = await app.enqueue("nap")
-        raw.hset(keys.meta, "struck", " other nap ")
-        assert "task_struck" in (await job.explain()).codes
+        await app.strike("nap")
+        found = await job.explain()
+
+    assert found.codes[:2] == ("task_struck", "no_worker"), str(found)
+    assert found.remedies[0] == "`taskq task unstrike nap -q default`"
 
 
 async def test_a_limit_is_full_and_says_who_holds_it(
     app: TaskQ, raw: redis.Redis, keys: QueueKeys
 ) -> None:
     release = napping(app)
-    limit(raw, keys, "db", "concurrency=1 on=queue")
     async with app, working(app) as worker:
+        await app.set_limit(Limit("db", concurrency=1))
         first = await app.enqueue("nap")
         await becomes(first, "running")
         waiting = [await app.enqueue("nap") for _ in range(3)]
@@ -210,9 +215,9 @@ async def test_a_ready_job_is_told_of_a_limit_that_will_block_it(
     app: TaskQ, raw: redis.Redis, keys: QueueKeys
 ) -> None:
     napping(app)
-    limit(raw, keys, "db", "concurrency=1 on=task.nap")
     raw.sadd(keys.prefix + "holding:db", "x")
     async with app:
+        await app.set_limit(Limit("db", concurrency=1), on="task.nap")
         job = await app.enqueue("nap")
         found = await job.explain()
 
@@ -225,8 +230,8 @@ async def test_a_rate_lets_the_next_one_start_later(
     app: TaskQ, raw: redis.Redis, keys: QueueKeys
 ) -> None:
     release = napping(app)
-    limit(raw, keys, "mail", "every_us=600000000 burst_us=0 on=job")
     async with app, working(app):
+        await app.set_limit(Limit("mail", rate="6/h"), on="job")
         first = await send(app, keys, "a", limits="mail")
         await becomes(first, "running")
         second = await send(app, keys, "b", limits="mail")
@@ -242,8 +247,8 @@ async def test_a_template_is_named_with_its_instance(
     app: TaskQ, raw: redis.Redis, keys: QueueKeys
 ) -> None:
     release = napping(app)
-    limit(raw, keys, "tenant:{tenant}", "concurrency=1 on=job")
     async with app, working(app):
+        await app.set_limit(Limit("tenant:{tenant}", concurrency=1))
         first = await send(app, keys, "a", limits="tenant:{tenant}|tenant:acme")
         await becomes(first, "running")
         second = await send(app, keys, "b", limits="tenant:{tenant}|tenant:acme")
@@ -275,8 +280,8 @@ async def test_a_limit_that_has_room_again_is_no_reason_for_long(
     app: TaskQ, raw: redis.Redis, keys: QueueKeys
 ) -> None:
     napping(app)
-    limit(raw, keys, "db", "concurrency=1 on=queue")
     async with app:
+        await app.set_limit(Limit("db", concurrency=1))
         job = await app.enqueue("nap")
         raw.zrem(keys.ready, job.id)
         raw.hset(keys.job(job.id), mapping={"state": "blocked", "blocked_by": "db"})
@@ -366,9 +371,9 @@ async def test_jobs_of_other_classes_go_first_when_a_worker_serves_both(
     release = napping(app)
     async with app, working(app):
         await becomes(await app.enqueue("nap"), "running")
-        await send(app, keys, "g1", job_class="gpu")
-        await send(app, keys, "tpu", job_class="tpu")
-        await send(app, keys, "g2", job_class="gpu")
+        await send(app, keys, "g1", job_class="gpu", priority=6)
+        await send(app, keys, "tpu", job_class="tpu", priority=6)
+        await send(app, keys, "g2", job_class="gpu", priority=6)
         raw.hset(keys.averages, "*", "500")
         common = await app.enqueue("nap")
         found = await becomes(common, "behind")
@@ -396,7 +401,7 @@ async def test_it_has_ended(app: TaskQ, raw: redis.Redis) -> None:
             await done.result(timeout=5)
             with pytest.raises(JobFailed):
                 await dead.result(timeout=5)
-            await becomes(late, "expired")
+            await becomes(late, "expired")  # type: ignore[arg-type]
 
         assert (await done.explain()).codes == ("completed",)
         assert (await done.explain()).remedies == ()

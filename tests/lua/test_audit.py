@@ -176,6 +176,8 @@ RIGHT: list[tuple[str, bytes, Seed]] = [
     ("turned:gpu+x=1", b"a", lambda e: seed_turned(e, "gpu+x=1")),
     ("zset", b"turned:gpu+x=1", lambda e: seed_turned(e, "gpu+x=1")),
     ("string", b"unique:a b", lambda e: e.client.set(e.keys.prefix + "unique:a b", "a", ex=60)),
+    ("zset", b"shares", lambda e: (e.client.zadd(e.keys.prefix + "shares", {"g": 1}),
+                                   e.client.expire(e.keys.prefix + "shares", 60))),
     ("string", b"rate:t:7", lambda e: e.client.set(e.keys.prefix + "rate:t:7", 1, ex=60)),
     ("job", b"gone", lambda e: None),
     ("ready", b"a", lambda e: e.seed_ready("a", -1e13)),

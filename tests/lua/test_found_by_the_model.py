@@ -60,7 +60,7 @@ def test_a_job_that_is_given_back_settles_its_charge_once(engine: Engine) -> Non
         engine.now += 10
         engine.release((claimed.id, claimed.token, ""))
 
-    assert finish(engine) == 20, "its group pays for the time it ran"
+    assert finish(engine) == 100, "its group pays when it has run"
 
 
 @pytest.mark.parametrize("end", ["cancel", "purge", "replace"])

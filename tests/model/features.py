@@ -40,7 +40,7 @@ class FeatureMachine(QueueMachine):
         data=st.data(),
         gently=st.booleans(),
         again=st.booleans(),
-        strike=st.sampled_from(["", "", "+other", "-other", "+task", "-task", "-task"]),
+        strike=st.sampled_from(["", "", "+other", "-other", "+task", "-task", "+*", "-*", "-*"]),
     )
     def somebody_sets_limits(
         self, data: st.DataObject, gently: bool, again: bool, strike: str

@@ -114,7 +114,7 @@ class Take:
         """Classes that others may find jobs of."""
         self.gone: list[tuple[float, str]] = []
         """(rank, class) of entries that left without being granted."""
-        self.free = 0
+        self.free, self.deeper = 0, False
         self.room: dict[str, int] = {}
         self.lists: dict[str, list[tuple[float, str]]] = {}
 
@@ -131,16 +131,17 @@ class Take:
         if self.parks and self.free > 0:
             # A backlog that a limit blocks must not use up the claim.
             self._look_at(self._read(max(0, DEEP - wish.limit)))
-        if self.gone and not self.left:
+        if self.gone and self.deeper and not self.left:
             # What has taken a candidate's place was not looked at: there may be more.
             self.left.append(self.gone[0][0])
             self.behind.add(self.gone[0][1])
 
     def _read(self, more: int) -> list[tuple[float, str, str]]:
         """The next of each class: as many as it may give, and `more`."""
-        found = []
+        found, self.deeper = [], False
         for job_class, room in self.room.items():
             if room > 0:
+                self.deeper |= len(self.lists[job_class]) >= room + more
                 part, rest = self.lists[job_class][: room + more], self.lists[job_class]
                 self.lists[job_class] = rest[room + more :]
                 found += [(rank, job_id, job_class) for rank, job_id in part]

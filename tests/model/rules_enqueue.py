@@ -115,8 +115,9 @@ def _look(call: Call, job: NewJob, all_or_none: bool) -> None:
     if fired:
         call.odd.append((job.id, "TICKED"))
         return
-    if f" {job.task} " in world.meta.get("struck", ""):
-        raise Refused("STRUCK", job.task)
+    for struck in ("*", job.task):
+        if f" {struck} " in world.meta.get("struck", ""):
+            raise Refused("STRUCK", struck)
     if "@unique" in extras and "key" in extras:
         mode, on_duplicate = extras["@unique"].split()
         owner = call.keys.claim(extras["key"], job.id, mode, on_duplicate, job.at)

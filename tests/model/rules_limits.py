@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from tests.model.world import ENDED, Record, World
+from tests.model.world import ENDED, SHARES_TTL_MS, Record, World
 
 #: Jobs that promote takes from beside limits in one call.
 MOST_WOKEN = 100
@@ -176,38 +176,37 @@ class Ties:
         self.woken: Counter[str] = Counter()
         """Places that jobs were woken for and will not take."""
         self.held: list[str] = []
-        self.paid: list[str] = []
-        """Jobs that will run again, with the charge for this run settled."""
         self.locks: list[str] = []
         self.owed: dict[str, float] = {}
         self.wakes: list[tuple[str, str]] = []
         self.again: set[str] = set()
 
-    def note(self, job_id: str, *, ends: bool) -> None:
+    def note(self, job_id: str, *, ends: bool, ran: bool = True) -> None:
+        """`ends`: for good. `ran`: not given back, as if it never had."""
         world, job = self.world, self.world.jobs[job_id]
         if job["state"] == "running":
             self.freed.update(job.get("holds", "").split())
             self.held.append(job_id)
         elif job["state"] == "ready" and "awaits" in job:
             self.woken[job["awaits"]] += 1
-        self._note_charge(job_id, ends=ends)
+        self._note_charge(job_id, ran=ran)
         key = job.get("key", "")
         if ends and key and world.locks.get(key) == job_id and f"unique:{key}" not in world.expiry:
             self.locks.append(key)
 
-    def _note_charge(self, job_id: str, *, ends: bool) -> None:
-        """The group was charged an estimate; the run took longer, or not so long, or never was."""
+    def _note_charge(self, job_id: str, *, ran: bool) -> None:
+        """The group was charged an estimate; the run took longer, or not so long, or never was.
+        Not `ran`: that is settled when it has run again.
+        """
         world, job = self.world, self.world.jobs[job_id]
         if "charged" not in job:
             return
+        spent = 0
         if job["state"] == "running":
             spent = world.now - int(job["started_ms"])
-            if spent < 0:
+            if spent < 0 or not ran:
                 return
-            self.paid += [job_id] if not ends else []
-        elif ends:
-            spent = 0
-        else:
+        elif job["state"] not in ("ready", "blocked"):
             return
         group = job.get("group", "")
         weight = float(world.hash("weights").get(group, 1))
@@ -232,8 +231,6 @@ class Ties:
         for job_id in self.held:
             if world.jobs.get(job_id, {"state": "dead"})["state"] not in ENDED:
                 world.jobs[job_id].pop("holds", None)
-        for job_id in self.paid:
-            world.jobs[job_id]["charged"] = "0"
         for instance in self.freed:
             world.holding[instance].difference_update(self.held)
         for key in self.locks:
@@ -244,6 +241,7 @@ class Ties:
                 shares[group] += owed
             elif owed > 0:
                 shares[group] = float(world.meta.get("vtime", 0)) + owed
+                world.expiry["shares"] = world.now + SHARES_TTL_MS
         if self.wakes:
             unpark(world, self.wakes, self.again)
 

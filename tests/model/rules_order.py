@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from taskq.errors import StoreUnavailable
 from taskq.rank import BAND, FairBook, charge_for
-from tests.model.world import Record, World, of_class
+from tests.model.world import SHARES_TTL_MS, Record, World, of_class
 
 #: Jobs that promote ranks anew in one call.
 MOST_TURNED = 100
@@ -46,6 +46,8 @@ class Shares:
         for finish, group in self.world.listed("shares")[: 2 * len(groups)]:
             if finish <= self.book.vtime:
                 del shares[group]
+        if groups:
+            self.world.expiry["shares"] = self.world.now + SHARES_TTL_MS
         for group in groups:
             shares[group] = self.book.finish[group] + (owed or {}).get(group, 0)
 
@@ -108,8 +110,8 @@ def lowest(world: World, classes: set[str], wanted: int, gone: Sequence[str]) ->
     found = []
     for name in classes:
         found += [
-            (-(rank // BAND), rank, job_id)
+            (-min(9, rank // BAND), name, rank, job_id)
             for job_id, rank in world.ready(name).items()
             if job_id not in gone and world.jobs.get(job_id, {}).get("state") == "ready"
         ]
-    return [job_id for _, _, job_id in sorted(found)[:wanted]]
+    return [job_id for *_, job_id in sorted(found)[:wanted]]

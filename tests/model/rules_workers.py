@@ -147,7 +147,7 @@ def release(
         else:
             words[job_id] = "CANCELLED" if "cancel" in job else "READY"
             did[job_id] = job_class
-            ties.note(job_id, ends="cancel" in job)
+            ties.note(job_id, ends="cancel" in job, ran="cancel" in job)
     ties.plan()
     back: list[str] = []
     for job_id, job_class in did.items():

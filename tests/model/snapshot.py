@@ -152,7 +152,7 @@ def _check_lives(now: Snapshot) -> None:
             assert "cancel" not in job or ended, f"{job_id}: asked to cancel, {job['state']}"
     for name in now.keys:
         kind = name.partition(":")[0]
-        wanted = kind in ("dead", "done", "alive", "rate") or name.startswith("stats:")
+        wanted = kind in ("dead", "done", "alive", "rate", "shares") or name.startswith("stats:")
         assert kind in ("job", "unique") or (name in now.ttl) == wanted, (
             f"{name}: TTL {now.ttl.get(name)}"
         )

@@ -82,7 +82,8 @@ def show_held_back(view: QueueView, named: str = "") -> None:
     for kind, name in view.paused_parts():
         say(f"paused   {kind} {name}{where}", "yellow")
     for task in view.struck:
-        say(f"struck   task {task}{where}", "yellow")
+        what = "closed   to new jobs" if task == "*" else f"struck   task {task}"
+        say(f"{what}{where}", "yellow")
     blocking = {name: n for name, n in view.parked.items() if not name.startswith("pause:")}
     for limit, jobs in sorted(blocking.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN]:
         say(f"limit    {limit}: blocks {jobs} jobs{where}", "yellow")
