@@ -6,6 +6,7 @@ Written from the promises in the scripts' headers, not from their code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -211,6 +212,8 @@ class Take:
         world.count("expired", len(self.missed))
         for parked in self.parks:
             park(world, *parked)
+        if any(due < math.inf for *_, due in self.parks):
+            world.wake_up(1)  # who parked them may be full when their time comes
 
     def pass_on(self) -> None:
         """Others hear of what is left, and a fair queue's time goes on."""

@@ -108,7 +108,6 @@ def park(world: World, job_id: str, rank: float, instance: str, due: float) -> N
     world.index(f"parked:{instance}")[job_id] = rank
     if due < math.inf:
         timers[f"limit:{instance}"] = due
-        world.wake_up(1)  # who parked it may be full by then
     else:
         timers.setdefault(f"limit:{instance}", math.inf)
     note_blocked(world)
