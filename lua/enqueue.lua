@@ -36,7 +36,8 @@ local job_prefix, all_or_none, max_jobs = ARGV[1], ARGV[2], tonumber(ARGV[3])
 expect({}, stats, wake)
 local now = math.floor(now_us() / 1000)
 local started, base = text(now), string.sub(job_prefix, 1, -5)
-local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'struck', 'blocked', 'turning')
+local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'struck', 'blocked',
+  'turning')
 max_jobs = tonumber(policy[4]) or max_jobs
 
 -- First look: which jobs are new. What a job brings besides is kept in `more`, for the few that bring anything.

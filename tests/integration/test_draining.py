@@ -35,8 +35,9 @@ async def test_a_drained_queue_takes_no_jobs_and_runs_those_it_has(make_app: Mak
         assert sorted(ran) == [*range(20)]
 
         await app.open_queue()
-        await work.enqueue(1)
         assert str((await later.info()).state) == "scheduled"
+        for job in (later, await work.enqueue(1)):
+            await job.cancel()
 
 
 async def test_a_drain_waits_for_runs_and_retries(make_app: MakeApp) -> None:
@@ -71,4 +72,4 @@ async def test_all_partitions_are_closed(make_app: MakeApp) -> None:
             with pytest.raises(QueueClosed):
                 await work.enqueue()
         await asyncio.to_thread(app.open_queue_sync)
-        await work.enqueue()
+        await (await work.enqueue()).cancel()
