@@ -36,7 +36,8 @@ local job_prefix, all_or_none, max_jobs = ARGV[1], ARGV[2], tonumber(ARGV[3])
 expect({}, stats, wake)
 local now = math.floor(now_us() / 1000)
 local started, base = text(now), string.sub(job_prefix, 1, -5)
-local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'struck', 'blocked', 'turning')
+local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'struck', 'blocked',
+  'turning')
 max_jobs = tonumber(policy[4]) or max_jobs
 
 -- First look: which jobs are new. What a job brings besides is kept in `more`, for the few that bring anything.
@@ -104,7 +105,9 @@ end
 -- Second, where somebody asks for it: the ranks of fair shares, and when jobs may start.
 local shares = policy[1] == 'fair' and open_shares(base, redis.call('HGET', meta, 'vtime'))
 if shares or more then
-  local kept, slots = {}, tonumber(redis.call('HGET', meta, 'slots') or '')
+  local kept, known = {}, redis.call('HMGET', meta, 'slots', 'reaped_ms')
+  -- Workers count their slots with every pass of the reaper: when none was made for long, there are none.
+  local slots = now - (tonumber(known[2] or '') or 0) < 60000 and tonumber(known[1] or '') or nil
   planned = {}
   for _, start in ipairs(fresh) do
     local id, parts, class = ARGV[start], more and more[start] or {}, ARGV[start + 6]
@@ -164,7 +167,7 @@ if #ends > 0 then
     if shares.finish[group] then shares.finish[group] = shares.finish[group] + owed end
   end
 end
-local by_class, due, first = {}, {}, nil
+local by_class, given, due, first = {}, {}, {}, nil
 for _, start in ipairs(fresh) do
   local id, priority, class, parts = ARGV[start], ARGV[start + 3], ARGV[start + 6], more and more[start]
   local at, deadline = time_of(ARGV[start + 4], now), time_of(ARGV[start + 5], now)
@@ -183,7 +186,10 @@ for _, start in ipairs(fresh) do
   end
   if priority ~= '5' then fields[#fields + 1], fields[#fields + 2] = 'priority', priority end
   if deadline then fields[#fields + 1], fields[#fields + 2] = 'deadline_ms', text(deadline) end
-  if class ~= '' then fields[#fields + 1], fields[#fields + 2] = 'class', class end
+  if class ~= '' then
+    fields[#fields + 1], fields[#fields + 2] = 'class', class
+    given[class] = true
+  end
   if plan[2] then fields[#fields + 1], fields[#fields + 2] = 'charged', string.format('%.17g', plan[2]) end
   if plan[2] or parts and parts.key then fields[#fields + 1], fields[#fields + 2] = 'tied', '1' end
   redis.call('HSET', job_prefix .. id, 'state', state, 'task', ARGV[start + 1], 'payload', ARGV[start + 2],
@@ -191,8 +197,8 @@ for _, start in ipairs(fresh) do
 end
 if claims then keep_claims(claims) end
 if ticks then tick(base, meta, ticks) end
-for class in pairs(served) do
-  if class ~= '' and redis.call('SADD', classes, class) == 1 then wake_up(wake, 4) end
+for class in pairs(given) do
+  if redis.call('SADD', classes, class) == 1 then wake_up(wake, 4) end
 end
 for class, ranks in pairs(by_class) do
   redis.call('ZADD', class ~= '' and ready .. ':' .. class or ready, unpack(ranks))

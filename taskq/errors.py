@@ -21,7 +21,7 @@
         ├── JobConflict          the id is taken by a job with another task or payload
         ├── QueueFull            the queue holds as many jobs as it may
         ├── TaskStruck           the task was struck: nobody may enqueue it now
-        │   └── QueueClosed      the whole queue was, to drain it
+        ├── QueueClosed          the whole queue is closed for new jobs, to drain it
         ├── DeadlineUnreachable  it would start after its deadline (admit="reject")
         ├── WrongState           the job's state does not allow it
         ├── LeaseLost            the token is no longer current
@@ -145,8 +145,8 @@ class TaskStruck(JobError):
         self.task = task
 
 
-class QueueClosed(TaskStruck):
-    """All tasks of the queue are refused: an operator closed it, to drain it."""
+class QueueClosed(JobError):
+    """An operator closed the queue for new jobs, to drain it."""
 
 
 class DeadlineUnreachable(JobError):

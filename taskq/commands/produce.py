@@ -143,8 +143,7 @@ def enqueue(
             if task == "*":
                 raise QueueClosed(
                     f"queue {keys.queue!r} is closed for new jobs: nothing was enqueued;"
-                    f" `taskq queue open {queue_of(keys.queue)}` opens it again",
-                    task=task,
+                    f" `taskq queue open {queue_of(keys.queue)}` opens it again"
                 )
             raise TaskStruck(
                 f"task {task!r} is struck in queue {keys.queue!r}: nothing was enqueued;"

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import pytest
 
+from taskq.keys import QueueKeys
 from tests.cli.conftest import Cli
 from tests.helpers import wait_until
+from tests.servers import Server
 
 pytestmark = pytest.mark.keeps_keys("leaves jobs as the command left them")
 
@@ -221,3 +223,22 @@ def test_a_queue_is_drained_and_opened(cli: Cli) -> None:
     assert (done.code, "queue default is empty" in done.err) == (0, True)
     assert cli.call("queue", "open", "default").code == 0
     assert cli.enqueue("work", "b")
+
+
+def test_a_deadline_that_cannot_be_met_ends_with_4(
+    cli: Cli, valkey: Server, namespace: str
+) -> None:
+    keys = QueueKeys(namespace, "default")
+    client = valkey.client()
+    client.hset(keys.averages, "*", 60_000)
+    client.hset(keys.meta, "slots", 1)
+    client.close()
+    cli.enqueue("add", "1", "--priority", "9")
+    late = ("enqueue", "add", "2", "--deadline", "5s", "--admit")
+
+    refused, warned = cli.call(*late, "reject"), cli.call(*late, "warn")
+
+    assert (refused.code, refused.out) == (4, "")
+    assert "after its deadline: it was not enqueued" in refused.error
+    assert warned.code == 0
+    assert "should start in about 6" in warned.err or "should start in about 1 min" in warned.err

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from taskq import QueueClosed
+from tests.integration.chores import take
 from tests.integration.conftest import MakeApp
 from tests.integration.workers import working
 
@@ -16,7 +17,7 @@ async def test_a_drained_queue_takes_no_jobs_and_runs_those_it_has(make_app: Mak
 
     @app.task
     async def work(n: int) -> int:
-        await asyncio.sleep(0.05)
+        await take(0.05)
         ran.append(n)
         return n
 
@@ -35,8 +36,9 @@ async def test_a_drained_queue_takes_no_jobs_and_runs_those_it_has(make_app: Mak
         assert sorted(ran) == [*range(20)]
 
         await app.open_queue()
-        await work.enqueue(1)
         assert str((await later.info()).state) == "scheduled"
+        for job in (later, await work.enqueue(1)):
+            await job.cancel()
 
 
 async def test_a_drain_waits_for_runs_and_retries(make_app: MakeApp) -> None:
@@ -71,4 +73,4 @@ async def test_all_partitions_are_closed(make_app: MakeApp) -> None:
             with pytest.raises(QueueClosed):
                 await work.enqueue()
         await asyncio.to_thread(app.open_queue_sync)
-        await work.enqueue()
+        await (await work.enqueue()).cancel()

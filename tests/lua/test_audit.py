@@ -148,9 +148,7 @@ def test_it_says_what_is_wrong_and_writes_nothing(
 
 #: What looks odd and is not.
 def seed_blocked(engine: Engine) -> None:
-    engine.seed_job("a", "blocked", blocked_by="t:7", rank=7)
-    for index in ("blocked", "parked:t:7"):
-        engine.client.zadd(engine.keys.prefix + index, {"a": 7})
+    engine.seed_parked("a", "t:7", 7)
 
 
 def seed_turned(engine: Engine, job_class: str = "") -> None:
@@ -158,6 +156,8 @@ def seed_turned(engine: Engine, job_class: str = "") -> None:
     engine.seed_job("a", "ready", **fields)
     suffix = f":{job_class}" if job_class else ""
     engine.client.zadd(f"{engine.keys.prefix}turned{suffix}", {"a": 7})
+    engine.client.zadd(engine.keys.timers, {"turn": START})
+    engine.client.sadd(engine.keys.classes, job_class or "other")
 
 
 RIGHT: list[tuple[str, bytes, Seed]] = [
@@ -200,6 +200,7 @@ RIGHT: list[tuple[str, bytes, Seed]] = [
     ("zset", b"dead", lambda e: e.seed_ended("a", "dead")),
     ("zset", b"retry", lambda e: None),
     ("meta", b"horizon_ms", lambda e: e.client.hset(e.keys.meta, "horizon_ms", 5)),
+    ("meta", b"unit_ms", lambda e: e.client.hset(e.keys.meta, "unit_ms", "33.333")),
     ("meta", b"reaped_ms", lambda e: e.client.hset(e.keys.meta, "reaped_ms", START)),
     ("meta", b"later", lambda e: e.client.hset(e.keys.meta, "later", "x")),
     ("suspects", b"w1", lambda e: (e.seed_alive(), e.client.hset(e.keys.suspects, "w1", 5))),

@@ -82,12 +82,12 @@ def test_a_job_that_ends_unrun_costs_its_group_nothing(engine: Engine, end: str)
 def test_a_job_that_is_refused_for_its_deadline_is_not_charged(engine: Engine) -> None:
     fair_job(engine, "x")
     engine.client.hset(engine.keys.prefix + "averages", "*", "1000")
-    engine.client.hset(engine.keys.meta, "slots", 1)
+    engine.client.hset(engine.keys.meta, mapping={"slots": 1, "reaped_ms": engine.now})
     late = NewJob("late", "t", b"", deadline="+1", extras=("group", "a", "@admit", "reject"))
 
     engine.enqueue(late, NewJob("y", "t", b"", extras=("group", "a")))
 
-    assert finish(engine) == 1100
+    assert finish(engine) == 200
 
 
 def test_a_timer_that_went_with_its_last_blocked_job_is_not_waited_for(engine: Engine) -> None:
@@ -108,3 +108,12 @@ def test_jobs_of_a_class_that_wait_for_a_new_rank_count_as_waiting(engine: Engin
 
     with pytest.raises(QueueFull):
         engine.enqueue(jobs[2], max_jobs=2)
+
+
+def test_a_class_whose_only_job_was_refused_has_been_given_none(engine: Engine) -> None:
+    late = NewJob("late", "t", b"", job_class="gpu", extras=("@admit", "reject"))
+    late = late._replace(deadline=str(engine.now - 1))
+
+    engine.enqueue(late, NewJob("y", "t", b""))
+
+    assert "classes" not in engine.dump()

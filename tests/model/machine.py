@@ -208,6 +208,8 @@ class QueueMachine(Calls, RuleBasedStateMachine):
         self, worker: str, max_crashes: int, dead_max: int, keep: int, limit: int
     ) -> None:
         self.repeatable(lambda: self.bury(worker, max_crashes, dead_max, keep, limit))
+        if self.world.index(f"running:{worker}"):
+            self.again = None  # the next call takes more
 
     # People
 

@@ -48,7 +48,7 @@ class Pair:
             self._sets[self.folder] = ScriptSet(self.folder, replace={"now_us": CLOCK_LUA})
         scripts = self._sets[self.folder]
         self.store = SyncStore(Address(path=self.socket), scripts=scripts, client=self.client)
-        self.ears = self.client.pubsub(ignore_subscribe_messages=True)
+        self.ears: Any = self.client.pubsub(ignore_subscribe_messages=True)
         self.ears.psubscribe(self.keys.ended_channel("*"))
         self.world = World()
         self.before = self.now = Snapshot({}, {})

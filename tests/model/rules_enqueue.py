@@ -154,9 +154,11 @@ def _admitted(call: Call, plan: Plan, all_or_none: bool) -> bool:
     if wants is None:
         return True
     start, mean = max(plan.at or 0, world.now), world.hash("averages").get("*")
-    if start == world.now and mean and int(world.meta.get("slots", 0)) > 0:
-        ahead = _ahead(world, call, plan)
-        start += math.floor(ahead * float(mean) / int(world.meta["slots"]))
+    # Slots are those of the last pass of the reaper; after a minute nobody knows.
+    counted = world.now - int(world.meta.get("reaped_ms", 0)) < 60_000
+    slots = int(world.meta.get("slots", 0)) if counted else 0
+    if start == world.now and mean and slots > 0:
+        start += math.floor(_ahead(world, call, plan) * float(mean) / slots)
     if wants == "reject" and plan.deadline is not None and start >= plan.deadline:
         if all_or_none:
             raise Refused("LATE", plan.job.id, str(start), str(plan.deadline))
@@ -209,7 +211,7 @@ def _end_waiting(world: World, ends: list[tuple[str, str, str]]) -> dict[str, fl
     for job_id, state, reason in ends:
         leave_home(world, job_id)
         world.end(job_id, state, KEPT_MS, reason=reason)
-        world.announce(world.jobs[job_id], job_id, state)
+        world.announce(world.jobs[job_id], job_id, state, reason)
         world.count(state, 1)
     world.last_until("done", KEPT_MS)
     ties.settle()

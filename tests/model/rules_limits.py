@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+from taskq.rank import cost_of
 from tests.model.world import ENDED, SHARES_TTL_MS, Record, World
 
 #: Jobs that promote takes from beside limits in one call.
@@ -200,11 +201,12 @@ class Ties:
         world, job = self.world, self.world.jobs[job_id]
         if "charged" not in job:
             return
-        spent = 0
+        spent = 0.0
         if job["state"] == "running":
-            spent = world.now - int(job["started_ms"])
-            if spent < 0 or not ran:
+            took = world.now - int(job["started_ms"])
+            if took < 0 or not ran or "unit_ms" not in world.meta:
                 return
+            spent = cost_of(took, float(world.meta["unit_ms"]))
         elif job["state"] not in ("ready", "blocked"):
             return
         group = job.get("group", "")

@@ -32,7 +32,9 @@ class Shares:
         if self.fair:
             averages = {task: float(ms) for task, ms in self.world.hash("averages").items()}
             group = job.get("group", "")
-            turn = self.book.enter(group, charge_for(averages, job["task"]))
+            unit = self.world.meta.get("unit_ms")
+            charge = charge_for(averages, job["task"], None if unit is None else float(unit))
+            turn = self.book.enter(group, charge)
             job.update(charged=f"{turn.charged:.17g}", tied="1")
             self.groups.append(group)
             start = turn.start

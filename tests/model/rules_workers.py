@@ -48,10 +48,13 @@ def _measure(world: World, measures: Sequence[Measure]) -> None:
     runs = {one.task: (one.runs, one.ms) for one in measures if one.runs}
     if runs:
         runs["*"] = (sum(n for n, _ in runs.values()), sum(ms for _, ms in runs.values()))
+    first = "*" not in averages
     for task, (count, ms) in runs.items():
         mean = ms / count
         old = float(averages.get(task, mean))
         averages[task] = f"{old + (mean - old) * (1 - 0.9**count):.3f}"
+    if runs and first and float(averages["*"]) > 0:
+        world.meta["unit_ms"] = averages["*"]
     for one in measures:
         if not one.starts and not one.late:
             continue

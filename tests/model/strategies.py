@@ -146,7 +146,15 @@ def new_jobs(draw: st.DrawFn) -> NewJob:
     payload = draw(st.sampled_from([job_id, job_id, job_id, "other"])).encode()
     # 8 and 9: ranks of 14 and of 13 digits, which a comparison as text would turn round.
     priority = draw(st.sampled_from([5, 5, 9, 8, 0]))
-    extras = list(draw(st.sampled_from([(), (), ("on_miss", "run"), ("timeout_ms", 500)])))
+    extras = draw(st.sampled_from([(), (), ("on_miss", "run"), ("timeout_ms", 500)]))
+    words = (draw(moments), draw(moments), draw(classes), extras + draw(extras_of()))
+    return NewJob(job_id, task_of(job_id), payload, priority, *words)
+
+
+@st.composite
+def extras_of(draw: st.DrawFn) -> tuple[str, ...]:
+    """What a job brings of limits, keys and the like."""
+    extras: tuple[str, ...] = ()
     for name, some in (("group", groups), ("limits", own_limits), ("cost", costs)):
         if value := draw(some):
             extras += (name, value)
@@ -154,15 +162,15 @@ def new_jobs(draw: st.DrawFn) -> NewJob:
         extras += ("@unique", how, "key", draw(st.sampled_from(["k", "k", "l"])))
     if how := draw(admissions):
         extras += ("@admit", how)
-    words = (draw(moments), draw(moments), draw(classes), tuple(extras))
-    return NewJob(job_id, task_of(job_id), payload, priority, *words)
+    return extras
 
 
 def plainly(jobs: list[NewJob], scene: frozenset[str]) -> list[NewJob]:
     """The jobs without what this queue does not use."""
     found, keys = [], set()
     for job in jobs:
-        extras = dict(zip(job.extras[::2], job.extras[1::2], strict=True))
+        words = [str(word) for word in job.extras]
+        extras = dict(zip(words[::2], words[1::2], strict=True))
         if "limits" not in scene:
             extras.pop("limits", None)
         if "limits" not in scene and "fair" not in scene:
@@ -179,7 +187,7 @@ def plainly(jobs: list[NewJob], scene: frozenset[str]) -> list[NewJob]:
             keys.add(extras["key"])
         if extras.get("@unique") == "newest":
             extras["@unique"] = "queued replace"
-            extras["limits"] = f"{extras.get('limits', '')} key:{extras['key']!s}".strip()
+            extras["limits"] = f"{extras.get('limits', '')} key:{extras['key']}".strip()
         flat = tuple(word for pair in extras.items() for word in pair)
         found.append(job._replace(extras=flat))
     return found

@@ -25,7 +25,7 @@ _EXAMPLES = (
 SHOWN = 10
 _NOTES = """
 --json prints redis {url, source}, queues [...], workers [...] and unserved [{queue, class, jobs,
-missing, advice}] and held_back [{queue, limits, parked, paused_parts, struck}]; queues are as in `taskq queue ls --json`, workers as in `taskq workers --json`.
+missing, advice}] and held_back [{queue, limits, parked, paused_parts, struck, next_ticks}]; queues are as in `taskq queue ls --json`, workers as in `taskq workers --json`.
 """
 
 
@@ -89,6 +89,9 @@ def show_held_back(view: QueueView, named: str = "") -> None:
         say(f"limit    {limit}: blocks {jobs} jobs{where}", "yellow")
     if len(blocking) > SHOWN:
         say(f"limit    and {len(blocking) - SHOWN} more{where}", "yellow")
+    for name, when in sorted(view.ticks.items(), key=lambda tick: (tick[1], tick[0]))[:SHOWN]:
+        left = when.timestamp() - view.now_ms / 1000
+        say(f"schedule {name}{where}: {f'next in {span(left)}' if left > 0 else 'due now'}")
 
 
 def show_queues(queues: list[Whole], workers: list[WorkerView]) -> None:
