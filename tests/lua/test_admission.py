@@ -332,3 +332,31 @@ def test_pressure_is_told_before_anything_is_dropped_or_replaced(engine: Engine)
     assert send(engine, new("a")) == [b"PRESSED", b"90", b"100"]
 
     assert engine.changed(before) == {}
+
+
+@pytest.mark.parametrize("late_first", [True, False])
+@pytest.mark.parametrize("mode", ["queued", "5000"])
+def test_beside_one_that_is_late_another_takes_its_key_and_replaces_its_owner(
+    engine: Engine, mode: str, late_first: bool
+) -> None:
+    def keyed(job_id: str, key: str, *more: str, **words: Any) -> NewJob:
+        return new(job_id, "key", key, "@unique", f"{mode} replace", *more, **words)
+
+    keys = ("k1", "k2", "k3", "k4")
+    send(engine, *(keyed(f"old{key}", key) for key in keys))
+    measured(engine)
+    ahead(engine, 7)
+    late = [
+        keyed("late1", "k1", "@admit", "reject", deadline="+10", priority=0),
+        keyed("late2", "k2", "@admit", "reject", deadline="+10", priority=0),
+    ]
+    jobs = [keyed("fine3", "k3"), keyed("fine4", "k4")]
+
+    answer = send(engine, *(late + jobs if late_first else jobs + late))
+
+    assert answer[2] == 2
+    owners = [engine.client.get(f"{engine.keys.prefix}unique:{key}") for key in keys]
+    assert owners == [b"oldk1", b"oldk2", b"fine3", b"fine4"]
+    states = [engine.state(f"old{key}") for key in keys]
+    assert states == ["ready", "ready", "cancelled", "cancelled"]
+    assert [engine.state(name) for name in ("late1", "late2")] == [None, None]

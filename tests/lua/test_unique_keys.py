@@ -110,6 +110,20 @@ def test_one_that_waits_is_extended(engine: Engine, mode: str) -> None:
     assert engine.client.zscore(engine.keys.scheduled, "a") == START + 3000, "never earlier"
 
 
+@pytest.mark.parametrize("state", ["ready", "scheduled", "retry", "blocked"])
+def test_extending_moves_only_the_time_of_a_scheduled_job_and_only_to_a_time(
+    engine: Engine, state: str
+) -> None:
+    wait(engine, state, "queued")
+    before = engine.dump()
+
+    send(engine, new("b", "queued", "extend"))
+    assert engine.changed(before) == {}
+
+    send(engine, new("b", "queued", "extend", at="+3000"))
+    assert list(engine.changed(before)) == (["scheduled"] if state == "scheduled" else [])
+
+
 @pytest.mark.parametrize("on_duplicate", ON_DUPLICATE)
 def test_while_it_runs_the_mode_decides(engine: Engine, on_duplicate: str) -> None:
     for mode, kept in (("queued", False), ("running", True), ("5000", True)):
