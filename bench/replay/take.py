@@ -22,6 +22,7 @@ _ALWAYS = float("-inf")
 #: A run in which the machine had no time left is done once more, whoever replays; at most so many
 #: of a scenario: where it is always crowded, that changes nothing.
 _CROWDED, _AGAIN = 0.85, 2
+_SEED = 1
 #: Points of a curve of waits.
 _QUANTILES = 100
 #: Traces whose curves are drawn.
@@ -94,16 +95,17 @@ def take_simulated(scenario: Scenario, results: Results, seeds: int) -> None:
 
 
 def take_real(
-    scenario: Scenario, results: Results, server: Server, say: Say, seed: int = 1
+    scenario: Scenario, results: Results, server: Server, say: Say, *, quick: bool = False
 ) -> None:
     """Every row through real workers, on the traces of one seed. A peer that is not here is said
     once.
     """
     if scenario.real is None:
         return
-    again = _AGAIN
-    for trace in scenario.real(seed):
-        for row in scenario.rows:
+    again = 0 if quick else _AGAIN
+    for trace in scenario.real(_SEED):
+        rows = scenario.rows if scenario.real_rows is None else scenario.real_rows
+        for row in rows:
             if row.setup is None:
                 continue
             say(f"{scenario.name}: {trace.name}: {row.name}")
@@ -132,7 +134,7 @@ def _take_row(
     found |= {"sent late": outcome.late, "busy": busy}
     results.add(scenario.name, trace.name, row.name, "real", found)
     if trace.name in _DRAWN:
-        _draw(scenario, trace, row, outcome.records, results)
+        _draw(scenario, trace, row, outcome, results)
     return again
 
 
@@ -154,17 +156,16 @@ def _watched(
     return outcome, psutil.cpu_percent(None) / 100
 
 
-def _draw(
-    scenario: Scenario, trace: Trace, row: Row, records: Sequence[Record], results: Results
-) -> None:
+def _draw(scenario: Scenario, trace: Trace, row: Row, outcome: Outcome, results: Results) -> None:
     """Note the curves of one real run."""
+    records = outcome.records
     if "shares" in scenario.figures:
         if row.name not in _SERVED:
             return
         until = max(record.left or 0.0 for record in records)
-        served = measures.service_over_time(trace, records, until)
+        served = measures.service_over_time(trace, records, outcome.since, until)
         results.series[f"service: {row.name}"] = {
-            "until": round(until, 3),
+            "until": round(until - outcome.since, 3),
             **{tenant: [round(value, 2) for value in values] for tenant, values in served.items()},
         }
         return
