@@ -109,7 +109,7 @@ def test_a_tick_that_a_full_queue_refuses_is_due_still(engine: Engine) -> None:
 
 
 def measured(engine: Engine, slots: int = 2, mean: object = 1000) -> None:
-    meta(engine, slots=slots)
+    meta(engine, slots=slots, reaped_ms=START)
     engine.client.hset(engine.keys.averages, mapping={"*": str(mean), "t": "9"})
 
 
@@ -140,16 +140,18 @@ def test_a_start_counts_those_of_its_class(engine: Engine) -> None:
     assert answer[4] == b"START %d" % (START + 1000)
 
 
-@pytest.mark.parametrize("lacking", ["slots", "mean", "nonsense"])
+@pytest.mark.parametrize("lacking", ["slots", "mean", "nonsense", "a look at the workers"])
 def test_without_measures_it_is_thought_to_start_at_once(engine: Engine, lacking: str) -> None:
     measured(engine, mean="x" if lacking == "nonsense" else 1000)
     if lacking == "slots":
         engine.client.hdel(engine.keys.meta, "slots")
     if lacking == "mean":
         engine.client.delete(engine.keys.averages)
+    if lacking == "a look at the workers":
+        engine.now += 60_000
     ahead(engine, 9)
 
-    assert send(engine, new("a", "@admit", "warn"))[4] == b"START %d" % START
+    assert send(engine, new("a", "@admit", "warn"))[4] == b"START %d" % engine.now
 
 
 def test_a_scheduled_job_starts_at_its_time(engine: Engine) -> None:

@@ -145,7 +145,8 @@ class _Plugin:
             return [file] if file else []
         include = file.partition("/")[2]
         scripts = ScriptSet(self.folder)
-        return [n for n in scripts.names() if include in scripts.get(n).header.includes]
+        headers = {n: scripts.get(n).header for n in scripts.names()}
+        return [n for n, header in headers.items() if include in header.includes + header.rare]
 
     def is_lua(self, scripts: list[str]) -> bool:
         with contextlib.closing(self.server.client()) as client:

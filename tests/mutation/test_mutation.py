@@ -46,7 +46,7 @@ def test_every_file_of_the_engine_is_understood_to_its_end(path: Path) -> None:
         ("add_due", "if redis.call('LLEN', wake) <= 4 then redis.call('RPUSH', wake, '1') end"),
         ("revive", ""),
         ("heartbeat", "redis.call('SET', alive, now, 'EX', ttl_ms)"),
-        ("wake_up", "local room = 5 - redis.call('LLEN', wake)"),
+        ("wake_up", "local room = 5 - waiting"),
         ("text", "return tostring(number)"),
         ("next_due", "return string.format('%.0f', math.max(first - now, 1e14))"
          " -- an infinite score has no digits"),
