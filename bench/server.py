@@ -68,6 +68,11 @@ class Readings:
         """All commands, those inside scripts included."""
         return sum(cost.calls for cost in self.commands.values())
 
+    @property
+    def scripts(self) -> int:
+        """Calls of scripts, by their digest or whole."""
+        return sum(self.calls(name) for name in ("evalsha", "eval", "fcall"))
+
 
 class Server:
     """A server in use: `url`, `namespace`, a plain client for looking at it."""

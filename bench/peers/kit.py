@@ -50,9 +50,10 @@ def _take_place() -> None:
             size = 8 * COUNTERS
             _counters = memoryview(mmap.mmap(file.fileno(), size)).cast("Q")
         fcntl.flock(file, fcntl.LOCK_EX)
-        _counters[0] += 1
         # Where a process is forked for every job they may run out: none of those run at once.
         _mine.place = 1 + _counters[0] % (COUNTERS - 1)
+        _counters[0] += 1
+        fcntl.flock(file, fcntl.LOCK_UN)  # the map keeps the file open
 
 
 def _after_fork() -> None:

@@ -35,9 +35,8 @@ class Board:
     def ran(self) -> int:
         """Jobs that have run."""
         self._file.seek(0)
-        taken = int.from_bytes(self._file.read(8), "little")
-        size = 8 * (min(taken, COUNTERS - 1) + 1)
-        return sum(memoryview(self._file.read(size - size % 8)).cast("Q"))
+        taken = min(int.from_bytes(self._file.read(8), "little"), COUNTERS - 1)
+        return sum(memoryview(self._file.read(8 * taken)).cast("Q"))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -133,7 +133,13 @@ class Stand:
             raise
 
     def fill(
-        self, task: str, count: int, *, seconds: float = 1.0, payload: int = 0, results: bool = False
+        self,
+        task: str,
+        count: int,
+        *,
+        seconds: float = 1.0,
+        payload: int = 0,
+        results: bool = False,
     ) -> dict[str, Any]:
         """Enqueue up to so many jobs, for about so long."""
         words = {"task": task, "count": count, "seconds": seconds, "payload": payload}
