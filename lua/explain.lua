@@ -75,7 +75,7 @@ end
 
 -- The limits it is under: its own, then those of its queue, task and group.
 local limits, seen = {}, {}
-local function add(name, instance, definition)
+local function add(name, instance)
   if seen[instance] or #limits == 20 then return end
   seen[instance] = true
   local who, holding = {}, prefix .. 'holding:' .. instance
@@ -83,7 +83,7 @@ local function add(name, instance, definition)
     local held = read_job(prefix .. 'job:' .. holder, 'state', 'worker', 'task')
     who[#who + 1], who[#who + 2], who[#who + 3] = holder, held and held[2] or '', held and held[3] or ''
   end
-  limits[#limits + 1] = { name, instance, definition or '', redis.call('SCARD', holding),
+  limits[#limits + 1] = { name, instance, redis.call('HGET', prefix .. 'limits', name) or '', redis.call('SCARD', holding),
     redis.call('ZCARD', prefix .. 'parked:' .. instance), redis.call('GET', prefix .. 'rate:' .. instance) or '',
     redis.call('ZSCORE', prefix .. 'timers', 'limit:' .. instance) or '', who }
 end
@@ -91,20 +91,15 @@ end
 local settings = pairs_of(meta, 200)
 local ended = HOMES[state] == 'dead' or redis.call('PTTL', prefix .. 'job:' .. id) >= 0
 if not ended then
-  local definitions = redis.call('HGET', meta, 'limited') and pairs_of(prefix .. 'limits', 1000) or {}
-  local by_name = {}
-  for i = 1, #definitions, 2 do by_name[definitions[i]] = definitions[i + 1] end
   for word in string.gmatch(string.sub(job[6] or '', 1, 4000), '%S+') do
     local name, instance = string.match(word, '^(.-)|(.+)$')
     name, instance = name or word, instance or word
-    add(name, instance, by_name[name])
+    add(name, instance)
   end
-  if blocked_by then add(blocked_by, blocked_by, by_name[blocked_by]) end
-  local mine = { ['on=queue'] = true, ['on=task.' .. (task or '')] = true }
-  if job[7] then mine['on=group.' .. job[7]] = true end
-  for name, definition in pairs(by_name) do
-    local on = string.match(definition, 'on=%S+')
-    if on and mine[on] then add(name, name, definition) end
+  if blocked_by then add(blocked_by, blocked_by) end
+  local mine = { queue = true, ['task.' .. (task or '')] = true, ['group.' .. (job[7] or '')] = true }
+  for on, name in string.gmatch(redis.call('HGET', meta, 'limited') or '', '([^ =]+)=(%S+)') do
+    if mine[on] then add(name, name) end
   end
 end
 return { 'OK', text(now), fields, facts, ahead, (workers_of(holders, suspects, vitals, prefix .. 'alive:', prefix .. 'running:')),

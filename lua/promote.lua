@@ -106,4 +106,6 @@ end
 if shares then close_shares(shares) end
 for class, jobs in pairs(woken) do wake_up(wake, jobs, class) end
 count(stats, now, 'promoted', #moves)
-return { 'OK', #moves, next_due(scheduled, retry, now, timed and redis.call('HGET', meta, 'timer_ms') or policy[5]) }
+local timer = policy[5]
+if timed then timer = redis.call('HGET', meta, 'timer_ms') end -- may be gone by now
+return { 'OK', #moves, next_due(scheduled, retry, now, timer) }

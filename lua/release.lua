@@ -39,7 +39,7 @@ for position = 4, #ARGV, 3 do
     local class = ARGV[position + 2]
     if class == '' then class = job[7] or '' end
     if class ~= '' then redis.call('ZCARD', ready .. ':' .. class) end
-    if job[8] then ties = note_tie(ties, base, id, 'running', word == 'CANCELLED', now, job[8]) end
+    if job[8] then ties = note_tie(ties, base, id, 'running', word == 'CANCELLED' or nil, now, job[8]) end
     held[#held + 1] = { id, word, score_of(job[4]), class, job[6] }
   end
   words[#words + 1], words[#words + 2] = id, word

@@ -31,7 +31,7 @@ end
 local function place_for(policy, id, now)
   local job = redis.call('HMGET', prefix .. 'job:' .. id, 'state', 'class', 'worker', 'priority', 'deadline_ms', 'rank',
     'started_ms', 'cancel')
-  local state, class, worker = job[1], is_name(job[2]) and job[2] or nil, job[3]
+  local state, class, worker = job[1], is_class(job[2]) and job[2] or nil, job[3]
   if state == 'scheduled' or state == 'retry' then return { state, now } end
   if state == 'running' and is_name(worker) then
     local known = redis.pcall('SISMEMBER', holders, worker) == 1
@@ -70,7 +70,7 @@ for i = 5, math.min(#ARGV, 203), 2 do
     local key = prefix .. name
     if place == 'job' then key = prefix .. 'job:' .. name end
     local plan = { place, name, code, 'later', key, detail }
-    local entry = HOMES[place] or place == 'done' or string.find(place, ':')
+    local entry = HOMES[place] or place == 'done' or place == 'turned' or string.find(place, ':')
     if place == 'suspects' or place == 'meta' then plan[5] = prefix .. place end
     if code == 'ghost' or code == 'misplaced' or code == 'bad-name' and entry then
       plan[4], plan[5] = 'removed', prefix .. place
@@ -119,8 +119,9 @@ for _, move in ipairs(moves) do
 end
 for _, move in ipairs(moves) do redis.call('HSET', quarantine, move[2], move[3]) end
 
-local words = { 'OK' }
+local words, blocked = { 'OK' }, false
 for _, plan in ipairs(plans) do
+  blocked = blocked or plan[1] == 'blocked' and plan[4] == 'removed'
   local place, name, code, done, key, detail, extra = plan[1], plan[2], plan[3], plan[4], plan[5], plan[6], plan[7]
   if code == 'bad-name' and done == 'removed' then
     redis.call('ZREM', key, name)
@@ -153,5 +154,6 @@ for _, plan in ipairs(plans) do
   words[#words + 1], words[#words + 2] = place, name
   words[#words + 1], words[#words + 2] = code, done
 end
+if blocked then redis.pcall('HSET', meta, 'blocked', redis.call('ZCARD', prefix .. 'blocked')) end
 if woken > 0 and can_wake then wake_up(wake, woken) end
 return words

@@ -15,11 +15,11 @@
 -- ARGV
 -- 1 prefix  text  taskq:{q}:
 -- Returns
--- {"OK", now_ms, ready, blocked, running, due, {worker, running, word, slots, ...}, {policy, horizon_ms, paused, limited}, {task, ms, ...}, bands}
+-- {"OK", now_ms, ready, blocked, running, due, {worker, running, word, slots, ...}, {policy, horizon_ms, paused}, {task, ms, ...}, bands}
 --   due: scheduled and retrying jobs whose time has come; bands, in no order: {class, jobs, {rank, task, enqueued_ms, deadline_ms, cost, ...} of the best}
 -- Cost: O(w + c log n + k) for w workers, c classes and k jobs, w <= 200, c <= 200, k <= 200
 -- Flags: no-writes
--- @include now_us text read_job workers_of parked_by
+-- @include now_us text read_job workers_of
 local ready, scheduled, retry, classes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local holders, suspects, vitals, meta, averages = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local prefix = ARGV[1]
@@ -70,8 +70,8 @@ for task in pairs(tasks) do
   if ms then times[#times + 1], times[#times + 2] = task, ms end
 end
 local workers, running = workers_of(holders, suspects, vitals, prefix .. 'alive:', prefix .. 'running:')
-local _, blocked = parked_by(prefix .. 'timers', prefix .. 'parked:')
+local blocked = redis.call('ZCARD', prefix .. 'blocked')
 local due = redis.call('ZCOUNT', scheduled, '-inf', text(now)) + redis.call('ZCOUNT', retry, '-inf', text(now))
-local settings = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'paused', 'limited')
-for i = 1, 4 do settings[i] = settings[i] or '' end
+local settings = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'paused')
+for i = 1, 3 do settings[i] = settings[i] or '' end
 return { 'OK', text(now), waiting, blocked, running, due, workers, settings, times, found }

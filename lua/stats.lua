@@ -38,7 +38,7 @@ for _, class in ipairs(redis.call('SRANDMEMBER', classes, 200)) do
   by_class[#by_class + 1], by_class[#by_class + 2] = class, jobs
 end
 local workers, running = workers_of(holders, suspects, vitals, alive_prefix, running_prefix)
-local parked, blocked = parked_by(prefix .. 'timers', prefix .. 'parked:')
+local parked = parked_by(prefix .. 'timers', prefix .. 'parked:')
 local limits = {}
 if redis.call('HGET', meta, 'limited') and redis.call('HLEN', prefix .. 'limits') <= 200 then
   limits = redis.call('HGETALL', prefix .. 'limits')
@@ -48,7 +48,7 @@ local job = head[1] and read_job(job_prefix .. head[1], 'state', 'enqueued_ms')
 return { 'OK', text(now),
   { 'ready', waiting, 'scheduled', redis.call('ZCARD', scheduled), 'retry', redis.call('ZCARD', retry),
     'running', running, 'dead', redis.call('ZCARD', dead), 'done', redis.call('ZCARD', done),
-    'blocked', blocked },
+    'blocked', redis.call('ZCARD', prefix .. 'blocked') },
   by_class, workers, redis.call('HGETALL', meta), redis.call('HGETALL', stats), next_due(scheduled, retry, now),
   { head[1] or '', head[2] or '', job and job[2] or '' },
   parked, limits }

@@ -22,6 +22,7 @@ from taskq.commands import CREATED, Confirm, NewJob, Sent, time_at
 from taskq.handle import Job
 from taskq.job import JobInfo
 from taskq.keys import check_name, check_place
+from taskq.looking import Looking
 from taskq.options import NOTHING, Options, OptionWords, checked_for_call
 from taskq.prepare import Preparing
 from taskq.registry import find_task
@@ -37,7 +38,7 @@ log = logging.getLogger("taskq.enqueue")
 R = TypeVar("R")
 
 
-class TaskQ(Steering, Preparing):
+class TaskQ(Looking, Steering, Preparing):
     """A set of tasks and the door to their queues.
 
     `url`: `redis://`, `rediss://`, `unix://` or `host:port`; None leaves it to the settings. Other

@@ -26,7 +26,7 @@
         ├── LeaseLost            the token is no longer current
         ├── JobFailed            the job is dead; .error .traceback .reason
         ├── JobCancelled         the job was cancelled
-        ├── JobExpired           its deadline passed before it ran
+        ├── JobExpired           its deadline passed before it ran, or it was dropped (on_full)
         ├── ResultExpired        it completed, but its result is kept no longer
         └── ResultTimeout        no result within the given time; the job lives on
 
@@ -195,7 +195,7 @@ class JobCancelled(JobError):
 
 
 class JobExpired(JobError):
-    """The job's deadline passed before it ran."""
+    """The job's deadline passed before it ran, or its full queue dropped it."""
 
 
 class ResultExpired(JobError):

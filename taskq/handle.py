@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from taskq.job import JobInfo
+from taskq.views import Explanation
 
 R = TypeVar("R")
 
@@ -24,6 +25,10 @@ class Jobs(Protocol):
     async def cancel(self, queue: str, job_id: str) -> bool: ...
 
     def cancel_sync(self, queue: str, job_id: str) -> bool: ...
+
+    async def explain(self, queue: str, job_id: str) -> Explanation: ...
+
+    def explain_sync(self, queue: str, job_id: str) -> Explanation: ...
 
     async def retry(self, queue: str, job_id: str) -> None: ...
 
@@ -88,6 +93,14 @@ class Job(Generic[R]):
     def info_sync(self) -> JobInfo:
         """As `info`, blocking."""
         return self._jobs.info_sync(self.queue, self.id)
+
+    async def explain(self) -> Explanation:
+        """Why the job is where it is, and what would change that. Raises JobNotFound."""
+        return await self._jobs.explain(self.queue, self.id)
+
+    def explain_sync(self) -> Explanation:
+        """As `explain`, blocking."""
+        return self._jobs.explain_sync(self.queue, self.id)
 
     async def cancel(self) -> bool:
         """Stop the job: True when it is cancelled (also when it was before), False when its worker

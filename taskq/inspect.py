@@ -7,24 +7,33 @@ no KEYS, no SCAN.
 from __future__ import annotations
 
 import heapq
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from taskq import commands
-from taskq.classes import lacks
+from taskq import commands, looks, roster
 from taskq.commands import Call, QueueStats
 from taskq.errors import JobNotFound
 from taskq.job import JobInfo, State
 from taskq.keys import QueueKeys, SharedKeys, is_place
+from taskq.looks import follow
 from taskq.partition import in_order
 from taskq.rank import HORIZON_MS
 from taskq.results import info_of
+from taskq.roster import PAGE, ask, mapping, texts
 from taskq.store import Store
-from taskq.views import Entry, Place, QueueView, Unserved, WorkerView, moment
+from taskq.views import (
+    Entry,
+    Explanation,
+    Place,
+    QueueView,
+    Signals,
+    Slack,
+    WorkerView,
+    finite,
+    moment,
+    slacks_of,
+)
 
-#: Entries of an index read in one call, and workers, holders or classes looked at, at most.
-PAGE = 200
 #: Pages of the done index looked through for one kind of end, at most.
 PAGES = 50
 TRIES = 3
@@ -33,11 +42,12 @@ TRIES = 3
 _LISTED = (
     "task", "state", "priority", "attempt", "crashes", "rank", "deadline_ms", "enqueued_ms",
     "started_ms", "ended_ms", "worker", "token", "reason", "error", "progress", "note", "cancel",
-    "class",
+    "class", "group", "blocked_by", "cost", "key",
 )  # fmt: skip
 #: What `jobs` lists, with the states that live in the done index.
 LISTABLE = (
-    "running", "ready", "retry", "scheduled", "dead", "completed", "expired", "cancelled", "done",
+    "running", "ready", "blocked", "retry", "scheduled", "dead", "completed", "expired",
+    "cancelled", "done",
 )  # fmt: skip
 
 
@@ -54,10 +64,10 @@ class Inspector:
         return QueueKeys(self._namespace, queue)
 
     async def _ask(self, *words: str | int) -> Any:
-        return await self._store.run(commands.plain(*words, parse=_same), tries=TRIES)
+        return await self._store.run(ask(*words), tries=TRIES)
 
     async def _ask_all(self, calls: Sequence[Sequence[str | int]]) -> list[Any]:
-        wanted = [commands.plain(*words, parse=_same) for words in calls]
+        wanted = [ask(*words) for words in calls]
         replies: list[Any] = []
         for start in range(0, len(wanted), PAGE):
             replies += await self._store.run_many(wanted[start : start + PAGE], tries=TRIES)
@@ -67,7 +77,7 @@ class Inspector:
 
     async def queue_names(self) -> list[str]:
         """Every queue and partition ever used, sorted; what is no name of one is left out."""
-        names = _texts(await self._ask("SMEMBERS", self._shared.queues))
+        names = texts(await self._ask("SMEMBERS", self._shared.queues))
         return sorted(filter(is_place, names), key=in_order)
 
     async def knows(self, queue: str) -> bool:
@@ -91,42 +101,46 @@ class Inspector:
 
     async def workers(self, start: int = 0, limit: int = PAGE) -> list[WorkerView]:
         """Workers on the roster, by host. One that crashed stays on it for about 20 s."""
-        ids = _texts(await self._ask("ZREVRANGE", self._shared.workers, start, start + limit - 1))
-        rows = await self._ask_all([("HGETALL", self._shared.worker(worker)) for worker in ids])
-        now = await self.now()
-        found = [(worker, _map(row)) for worker, row in zip(ids, rows, strict=True) if row]
-        beats = [
-            ("EXISTS", self.keys(queue).alive(worker))
-            for worker, fields in found
-            for queue in fields.get("queues", "").split()
-        ]
-        answers = iter(await self._ask_all(beats))
-        views = []
-        for worker, fields in found:
-            alive = [next(answers) for _ in fields.get("queues", "").split()]
-            views.append(worker_view(worker, fields, now, alive=any(alive)))
-        return sorted(views, key=lambda view: (view.host, view.id))
+        return await follow(self._store, roster.workers(self._namespace, start, limit))
 
     async def now(self) -> float:
         """The server's clock, Unix seconds."""
         seconds, micros = await self._ask("TIME")
         return int(seconds) + int(micros) / 1e6
 
+    async def averages(self, queue: str) -> dict[str, float]:
+        """How long runs of each task take, s; `*` is all tasks. At most about a thousand."""
+        found = mapping(await self._ask("HGETALL", self.keys(queue).averages))
+        numbers = {task: finite(ms) for task, ms in found.items()}
+        return {task: ms / 1000 for task, ms in numbers.items() if ms is not None and ms >= 0}
+
+    async def slacks(self, queue: str) -> dict[str, Slack]:
+        """How jobs with a deadline stood to it, by task."""
+        return slacks_of(mapping(await self._ask("HGETALL", self.keys(queue).slacks)))
+
+    async def signals(self, queue: str, slots_each: int) -> Signals:
+        """What an autoscaler needs to know; partitions are added up."""
+        return await follow(self._store, looks.signals(self._namespace, queue, slots_each))
+
     # Jobs
+
+    async def explain(self, job_id: str, queue: str) -> Explanation:
+        """Why a job of a queue (or partition) is where it is. Raises JobNotFound."""
+        return await follow(self._store, looks.explain(self._namespace, queue, job_id))
 
     async def jobs(self, queue: str, state: str, start: int = 0, limit: int = 50) -> list[Entry]:
         """Jobs of one state (see LISTABLE): what runs next first, what ended last first."""
         keys = self.keys(queue)
         if state == "ready":
-            names = _texts(await self._ask("SRANDMEMBER", keys.classes, PAGE))
+            names = texts(await self._ask("SRANDMEMBER", keys.classes, PAGE))
             indexes = [keys.ready_of(name) for name in ("", *sorted(names))]
             return await self._first(keys, indexes, start, limit)
         if state == "running":
-            workers = _texts(await self._ask("SRANDMEMBER", keys.holders, PAGE))
+            workers = texts(await self._ask("SRANDMEMBER", keys.holders, PAGE))
             return await self._first(
                 keys, [keys.running(worker) for worker in workers], start, limit
             )
-        if state in ("scheduled", "retry"):
+        if state in ("scheduled", "retry", "blocked"):
             return await self._first(keys, [keys.prefix + state], start, limit)
         if state in ("dead", "done"):
             return await self._last(keys, state, start, limit)
@@ -200,6 +214,7 @@ class Inspector:
             State.READY: keys.ready_of(job.job_class),
             State.SCHEDULED: keys.scheduled,
             State.RETRY: keys.retry,
+            State.BLOCKED: keys.prefix + "blocked",
         }.get(job.state)
         if index is None:
             return None
@@ -211,8 +226,8 @@ def queue_view(name: str, stats: QueueStats) -> QueueView:
     """A QueueView from the reply of the stats script."""
     meta = stats.meta
     head_id, head_rank, head_ms = stats.head or (None, None, 0)
-    paused = _number(meta.get("paused"))
-    most = _number(meta.get("max_jobs"))
+    paused = finite(meta.get("paused"))
+    most = finite(meta.get("max_jobs"))
     return QueueView(
         name=name,
         now_ms=stats.now_ms,
@@ -221,100 +236,20 @@ def queue_view(name: str, stats: QueueStats) -> QueueView:
         holders=stats.workers,
         paused_at=None if paused is None else moment(paused),
         policy=meta.get("policy") or "strict",
-        horizon=(_number(meta.get("horizon_ms")) or HORIZON_MS) / 1000,
+        horizon=(finite(meta.get("horizon_ms")) or HORIZON_MS) / 1000,
         max_jobs=None if most is None else int(most),
         counters=stats.counters,
         due_in=None if stats.next_due_ms < 0 else stats.next_due_ms / 1000,
         head=head_id,
         head_rank=head_rank,
         head_waits=max(0.0, (stats.now_ms - head_ms) / 1000) if head_ms else None,
+        slots=stats.slots,
+        parked=stats.parked,
+        limits=stats.limits,
+        struck=tuple(meta.get("struck", "").split()),
     )
-
-
-def worker_view(worker: str, fields: dict[str, str], now: float, *, alive: bool) -> WorkerView:
-    """A WorkerView from its hash. `now`: the server's clock, Unix seconds."""
-
-    def number(name: str) -> float:
-        return _number(fields.get(name)) or 0.0
-
-    started = number("started_ms")
-    return WorkerView(
-        id=worker,
-        host=fields.get("host", ""),
-        pid=int(number("pid")),
-        queues=tuple(fields.get("queues", "").split()),
-        tasks=frozenset(fields.get("tasks", "").split()),
-        provides=frozenset(fields.get("provides", "").split()),
-        concurrency=int(number("concurrency")),
-        slots=int(number("slots") or number("concurrency")),
-        taken=int(number("taken") or number("running")),
-        process_slots=int(number("process_slots")),
-        running=int(number("running")),
-        done=int(number("done")),
-        failed=int(number("failed")),
-        cpu=number("cpu"),
-        rss=int(number("rss")),
-        loop_lag=number("loop_lag_ms") / 1000,
-        beat_age=max(0.0, now - number("beat_ms") / 1000),
-        started_at=moment(started) if started else None,
-        python=fields.get("python", ""),
-        alive=alive,
-        health=fields.get("health", "") if alive else "silent",
-    )
-
-
-def serves(worker: WorkerView, queue: str, job_class: str) -> bool:
-    """Would this worker run a ready job of that class in that queue?"""
-    return worker.alive and queue in worker.queues and not _lacks(worker, job_class)
-
-
-def _lacks(worker: WorkerView, job_class: str) -> list[str]:
-    return lacks(job_class, worker.provides, worker.tasks, worker.process_slots > 0)
-
-
-def missing(queue: str, job_class: str, jobs: int, workers: Sequence[WorkerView]) -> Unserved:
-    """What it is that no living worker has, for jobs that none of them can run."""
-    there = [worker for worker in workers if worker.alive and queue in worker.queues]
-    lacking = [set(_lacks(worker, job_class)) for worker in there] or [
-        set(lacks(job_class, (), (), processes=False))
-    ]
-    nobody = sorted(set.intersection(*lacking))
-    return Unserved(queue, job_class, jobs, tuple(nobody), len(there))
-
-
-def unserved(queues: Iterable[QueueView], workers: Sequence[WorkerView]) -> list[Unserved]:
-    """Ready jobs that nobody alive can run, by queue and class."""
-    found = []
-    for queue in queues:
-        common = queue.jobs["ready"] - sum(queue.classes.values())
-        for job_class, jobs in (("", common), *sorted(queue.classes.items())):
-            if jobs > 0 and not any(serves(worker, queue.name, job_class) for worker in workers):
-                found.append(missing(queue.name, job_class, jobs, workers))
-    return found
-
-
-def _same(reply: Any) -> Any:
-    return reply
-
-
-def _texts(reply: Sequence[bytes]) -> list[str]:
-    return [item.decode("utf-8", "replace") for item in reply]
-
-
-def _map(flat: Sequence[bytes]) -> dict[str, str]:
-    words = _texts(flat)
-    return dict(zip(words[::2], words[1::2], strict=False))
 
 
 def _scored(flat: Sequence[bytes]) -> list[tuple[float, str]]:
-    words = _texts(flat)
+    words = texts(flat)
     return [(float(score), job) for job, score in zip(words[::2], words[1::2], strict=True)]
-
-
-def _number(text: str | None) -> float | None:
-    """A number as stored; None for what is none, or is not finite."""
-    try:
-        number = None if text is None else float(text)
-    except ValueError:
-        return None
-    return number if number is not None and math.isfinite(number) else None

@@ -188,6 +188,18 @@ class QueueKeys:
     def cancels(self, worker: str) -> str:
         return self.cancels_prefix + worker
 
+    def holding(self, limit: str) -> str:
+        """Ids of the running jobs that hold a limit."""
+        return f"{self.prefix}holding:{limit}"
+
+    def parked(self, limit: str) -> str:
+        """Ids of the jobs that wait for a limit."""
+        return f"{self.prefix}parked:{limit}"
+
+    def rate(self, limit: str) -> str:
+        """When the rate of a limit is used up until, us."""
+        return f"{self.prefix}rate:{limit}"
+
     def minute(self, minute: int) -> str:
         """Counters of one minute; `minute` is Unix time // 60."""
         return f"{self.stats}:{minute}"

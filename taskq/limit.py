@@ -101,6 +101,17 @@ def _whole(name: str, what: str, value: object) -> None:
         )
 
 
+def check_on(on: object) -> str:
+    """Return `on` if it names jobs a limit may be for; InvalidOption otherwise."""
+    text = on if isinstance(on, str) else ""
+    kind, _, name = text.partition(".")
+    if text in ("queue", "job") or (kind in ("task", "group") and name):
+        if name and fields_of(check_template(name, kind)):
+            raise InvalidOption(f"on={text!r} is a template: name one {kind}")
+        return text
+    raise InvalidOption(f"on={ascii(on)[:60]}: use 'queue', 'task.<name>', 'group.<name>' or 'job'")
+
+
 def check_limits(value: object) -> tuple[Limit, ...]:
     """Several limits, for an option; InvalidOption when they are none, too many, or one name means
     two things.

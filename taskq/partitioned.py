@@ -12,15 +12,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from taskq.errors import JobNotFound
-from taskq.inspect import Inspector, serves
+from taskq.inspect import Inspector
 from taskq.job import JobInfo
 from taskq.partition import in_order, is_partition, partitions_among, queue_of
-from taskq.views import Entry, QueueView, WorkerView
+from taskq.served import serves
+from taskq.views import Entry, QueueView, Slack, WorkerView
 
 #: Worst last: what is said of a worker that several partitions know.
 _LIVES = ("alive", "silent", "suspect")
 #: Jobs that are not over, by where they are.
-LIVE = ("ready", "scheduled", "retry", "running")
+LIVE = ("ready", "blocked", "scheduled", "retry", "running")
 
 
 class Whole(NamedTuple):
@@ -73,6 +74,10 @@ def added(name: str, parts: Sequence[QueueView]) -> QueueView:
         horizon=first.horizon,
         max_jobs=sum(bounds) if len(bounds) == len(parts) else None,
         counters=_sum(part.counters for part in parts),
+        slots=first.slots | {w: n for part in parts for w, n in part.slots.items()},
+        parked=_sum(part.parked for part in parts),
+        limits={n: words for part in parts for n, words in part.limits.items()},
+        struck=tuple(dict.fromkeys(task for part in parts for task in part.struck)),
         due_in=min((part.due_in for part in parts if part.due_in is not None), default=None),
     )
 
@@ -108,6 +113,24 @@ async def whole_of(inspector: Inspector, queue: str) -> Whole:
     names = await partitions_of(inspector, queue)
     parts = await asyncio.gather(*(inspector.queue(name) for name in names))
     return Whole(added(queue, parts), tuple(parts))
+
+
+#: By task: how long runs take, s, and how jobs stood to their deadlines.
+Tasks = dict[str, tuple[float | None, Slack | None]]
+
+
+async def tasks_of(inspector: Inspector, queue: str) -> Tasks:
+    """What was measured of each task of a queue; `*` is all. Partitions count alike."""
+    names = await partitions_of(inspector, queue)
+    times: dict[str, list[float]] = {}
+    slacks: dict[str, Slack] = {}
+    for name in names:
+        for task, seconds in (await inspector.averages(name)).items():
+            times.setdefault(task, []).append(seconds)
+        for task, slack in (await inspector.slacks(name)).items():
+            slacks[task] = slacks[task].plus(slack) if task in slacks else slack
+    means = {task: sum(found) / len(found) for task, found in times.items()}
+    return {task: (means.get(task), slacks.get(task)) for task in {*means, *slacks}}
 
 
 async def jobs_of(

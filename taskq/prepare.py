@@ -15,7 +15,7 @@ from taskq.errors import InvalidOption
 from taskq.inherit import PARENT, capped
 from taskq.job import JobIds
 from taskq.limit_book import DEFAULT_QUEUE
-from taskq.options import Options, Word
+from taskq.options import NOTHING, Options, Word
 from taskq.partition import partition_of
 from taskq.registry import Registry
 from taskq.settings import Settings
@@ -56,7 +56,7 @@ class Preparing(Registry):
             job_class = compose((job_class, *options.requires))
         job_id, queue = options.id or self._ids.new(), options.queue or DEFAULT_QUEUE
         apart = ""
-        if self.limits.any or options.ordered:
+        if self.limits.any or (options is not NOTHING and options.ordered):
             more, apart = self._order_words(call, task, options, queue, payload)
             extras += more
         if self.partitions:

@@ -90,6 +90,8 @@ def describe(rank: float, policy: str = "strict") -> str:
     """A rank in words: `priority 9, due 2026-11-23 21:00:00.123 UTC`; in a `fair` queue the virtual
     time at which it is the group's turn.
     """
+    if not 0 <= rank < 10 * BAND:
+        return f"rank {rank:g}, which is none of taskq's"
     band, due = divmod(int(rank), BAND)
     if policy == "fair":
         return f"priority {9 - band}, turn {due / 1000:.3f} s"

@@ -38,8 +38,12 @@ def value_of(outcome: Outcome, codec: Codec, job_id: str, queue: str, *, known: 
             reason=outcome.reason,
         )
     if state == State.CANCELLED:
+        if outcome.reason == "replaced":
+            raise JobCancelled(f"job {job_id} gave way to a newer one with its key", job_id=job_id)
         raise JobCancelled(f"job {job_id} was cancelled", job_id=job_id)
     if state == State.EXPIRED:
+        if outcome.reason == "dropped":
+            raise JobExpired(f"job {job_id} was dropped: its queue was full", job_id=job_id)
         raise JobExpired(f"job {job_id} missed its deadline and did not run", job_id=job_id)
     if state == "purged":
         raise JobNotFound(f"job {job_id} was purged from queue {queue!r}", job_id=job_id)

@@ -15,7 +15,7 @@ from taskq import commands
 from taskq.address import Address
 from taskq.client import Client
 from taskq.client_sync import SyncClient
-from taskq.commands import NewJob
+from taskq.commands import CREATED, NewJob, Sent
 from taskq.cron import steps
 from taskq.cron.declare import Declared, check_arguments, check_options
 from taskq.cron.rules import Cron, Every, Rule, cron_rule, every_rule
@@ -205,24 +205,32 @@ class Schedules:
         drive_sync(self._open_sync(keys, "schedule"), steps.remove(keys, name))
 
     async def trigger(self, name: str, *, queue: str = "default") -> Job[Any]:
-        """Enqueue its job now, paused or not; its ticks stay as they are."""
+        """Enqueue its job now, paused or not; its ticks stay as they are. With `overlap="skip"`
+        the last job is meant, as a `duplicate`, while it has not ended.
+        """
         await self._locate()
         keys = self._keys(queue)
         found = await drive(self._app.client.store, steps.runnable(keys, name))
         job = self._by_hand(keys, *found)
-        await self._app.client.send(keys.queue, job)
-        return self._handle(keys, job)
+        return self._handle(keys, job, await self._app.client.send(keys.queue, job))
 
     def trigger_sync(self, name: str, *, queue: str = "default") -> Job[Any]:
         """As `trigger`, blocking."""
         keys = self._keys(queue)
         found = drive_sync(self._app.sync_client.store, steps.runnable(keys, name))
         job = self._by_hand(keys, *found)
-        self._app.sync_client.send_many(keys.queue, [job])
-        return self._handle(keys, job)
+        odd = self._app.sync_client.send_many(keys.queue, [job])
+        return self._handle(keys, job, odd.get(job.id, CREATED))
 
-    def _handle(self, keys: QueueKeys, job: NewJob) -> Job[Any]:
-        return Job(self._app, job.id, queue=keys.queue, task=job.task, known=True)
+    def _handle(self, keys: QueueKeys, job: NewJob, sent: Sent) -> Job[Any]:
+        return Job(
+            self._app,
+            sent.kept or job.id,
+            queue=keys.queue,
+            task=job.task,
+            duplicate=bool(sent.kept),
+            known=True,
+        )
 
     async def _locate(self) -> None:
         """Find Redis; that may start the embedded server."""

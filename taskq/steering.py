@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from taskq import commands
 from taskq.client import Client
 from taskq.client_sync import SyncClient
-from taskq.commands import pause_name, pause_words
-from taskq.errors import InvalidOption
+from taskq.commands import pausing, resuming
 from taskq.keys import check_name
-from taskq.limit import Limit
+from taskq.limit import Limit, check_on
 from taskq.limit_writer import write_limits, write_limits_sync
 from taskq.registry import Registry
-from taskq.template import check_template, fields_of
 
 #: Marks what was set by hand: neither workers nor producers write over it.
 BY_HAND = " by=hand"
@@ -71,53 +69,53 @@ class Steering(Registry):
         """Start no more jobs of a task until `resume_task`; enqueue still works. `queue`: where;
         None is the task's own.
         """
-        await self._write(self._queue_of(task, queue), _pause("task", task))
+        await self._write(self._queue_of(task, queue), pausing("task", task))
 
     def pause_task_sync(self, task: str, *, queue: str | None = None) -> None:
         """As `pause_task`, blocking."""
-        self._write_sync(self._queue_of(task, queue), _pause("task", task))
+        self._write_sync(self._queue_of(task, queue), pausing("task", task))
 
     async def resume_task(self, task: str, *, queue: str | None = None) -> bool:
         """Start jobs of a paused task again; True when it was paused."""
-        return await self._write(self._queue_of(task, queue), _resume("task", task)) > 0
+        return await self._write(self._queue_of(task, queue), resuming("task", task)) > 0
 
     def resume_task_sync(self, task: str, *, queue: str | None = None) -> bool:
         """As `resume_task`, blocking."""
-        return self._write_sync(self._queue_of(task, queue), _resume("task", task)) > 0
+        return self._write_sync(self._queue_of(task, queue), resuming("task", task)) > 0
 
     async def pause_group(self, group: str, *, queue: str = "default") -> None:
         """Start no more jobs of a group until `resume_group`; enqueue still works."""
-        await self._write(queue, _pause("group", group))
+        await self._write(queue, pausing("group", group))
 
     def pause_group_sync(self, group: str, *, queue: str = "default") -> None:
         """As `pause_group`, blocking."""
-        self._write_sync(queue, _pause("group", group))
+        self._write_sync(queue, pausing("group", group))
 
     async def resume_group(self, group: str, *, queue: str = "default") -> bool:
         """Start jobs of a paused group again; True when it was paused."""
-        return await self._write(queue, _resume("group", group)) > 0
+        return await self._write(queue, resuming("group", group)) > 0
 
     def resume_group_sync(self, group: str, *, queue: str = "default") -> bool:
         """As `resume_group`, blocking."""
-        return self._write_sync(queue, _resume("group", group)) > 0
+        return self._write_sync(queue, resuming("group", group)) > 0
 
     async def strike(self, task: str, *, queue: str | None = None) -> None:
         """Refuse a task at once, everywhere: no enqueue (TaskStruck), no start. What runs goes
         on, what waits is kept.
         """
-        await self._write(self._queue_of(task, queue), _pause("task", task), strike=f"+{task}")
+        await self._write(self._queue_of(task, queue), pausing("task", task), strike=f"+{task}")
 
     def strike_sync(self, task: str, *, queue: str | None = None) -> None:
         """As `strike`, blocking."""
-        self._write_sync(self._queue_of(task, queue), _pause("task", task), strike=f"+{task}")
+        self._write_sync(self._queue_of(task, queue), pausing("task", task), strike=f"+{task}")
 
     async def unstrike(self, task: str, *, queue: str | None = None) -> None:
         """Let a struck task be enqueued and run again; a pause of it ends too."""
-        await self._write(self._queue_of(task, queue), _resume("task", task), strike=f"-{task}")
+        await self._write(self._queue_of(task, queue), resuming("task", task), strike=f"-{task}")
 
     def unstrike_sync(self, task: str, *, queue: str | None = None) -> None:
         """As `unstrike`, blocking."""
-        self._write_sync(self._queue_of(task, queue), _resume("task", task), strike=f"-{task}")
+        self._write_sync(self._queue_of(task, queue), resuming("task", task), strike=f"-{task}")
 
     # Limits
 
@@ -195,23 +193,8 @@ class Steering(Registry):
         return changed
 
 
-def _pause(kind: str, name: str) -> dict[str, str]:
-    _check(kind, name)
-    return {pause_name(kind, name): pause_words(kind, name)}
-
-
-def _resume(kind: str, name: str) -> dict[str, str]:
-    _check(kind, name)
-    return {pause_name(kind, name): ""}
-
-
-def _check(kind: str, name: str) -> None:
-    if kind == "task":
-        check_name(name, "task name")
-    elif fields_of(check_template(name, "group")):
-        raise InvalidOption(f"group {name!r} is a template: name one group")
-
-
 def by_hand(limit: Limit, on: str) -> str:
     """The definition of a limit that an operator sets; see TaskQ.set_limit."""
+    if on:
+        check_on(on)
     return limit.words(on or ("queue" if limit.plain else "job")) + BY_HAND

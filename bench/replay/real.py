@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from bench.replay.trace import Trace
 from bench.server import Server
 from taskq.keys import QueueKeys
 
+Clock = Callable[[float], float]
 ROOT = Path(__file__).resolve().parents[2]
 _SYSTEMS = ROOT / "bench/replay/systems"
 #: Workers that are ready have gone to sleep by then, s.
@@ -50,7 +51,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a replay left: records, when the last worker was ready, how late the producer was."""
+    """What a replay left: records, when the last worker began, how late the producer was."""
 
     records: list[Record]
     since: float
@@ -98,7 +99,6 @@ class _Run:
         self.server, self.trace, self.setup, self.folder = server, trace, setup, folder
         self.speed, self.workers = speed, workers
         self.slots = trace.slots // workers
-        self.since = 0.0
         self._order = folder / "order.json"
 
     def write_order(self, waiting: bool) -> None:
@@ -159,7 +159,6 @@ class _Run:
                 if time.monotonic() > end:
                     raise BenchError(f"{self.setup.system}: no worker within 20 s: {self._said()}")
                 time.sleep(0.01)
-            self.since = time.time()
             time.sleep(_SETTLE)
             yield
         finally:
@@ -217,17 +216,15 @@ class _Run:
         def clock(seconds: float) -> float:
             return (seconds - zero) * self.speed
 
-        runs = {int(words[0]): words for words in self._lines("worker-*") if len(words) == 5}
+        runs = {}
+        for words in self._lines("worker-*"):  # what has an end comes after what began
+            runs[int(words[0])] = words
         records, late = [], []
         for number, words in sorted(sent.items()):
             record = Record(number, clock(int(words[2]) / 1e9), 0.0)
             late.append(clock(int(words[1]) / 1e9) - self.trace.arrivals[number].at)
             if number in runs:
-                _, began, ended, well, token = runs[number]
-                record.started, end = clock(int(began) / 1e9), clock(int(ended) / 1e9)
-                record.ended, record.stopped = (end, None) if well == "1" else (None, end)
-                if token != "0":
-                    record.decided = clock(int(token) / 1e6)
+                self._note_run(record, runs[number], clock)
             if len(words) == 5 and words[4] != "0":
                 record.predicted = clock(int(words[4]) / 1000)
             records.append(record)
@@ -238,9 +235,27 @@ class _Run:
                 urgent = self.trace.arrivals[record.number].priority
                 record.rank = -float(urgent) if self.setup.priorities else 0.0
         late.sort()
-        return Outcome(records, clock(self.since), late[int(len(late) * 0.99)])
+        return Outcome(records, clock(self._all_began()), late[int(len(late) * 0.99)])
 
-    def _look(self, records: list[Record], ids: Mapping[int, str], clock: Any) -> None:
+    @staticmethod
+    def _note_run(record: Record, words: list[str], clock: Clock) -> None:
+        """A run that has begun, or ended too: number, start, (end, was it its own,) token."""
+        record.started = clock(int(words[1]) / 1e9)
+        if len(words) == 5:
+            end = clock(int(words[2]) / 1e9)
+            record.ended, record.stopped = (end, None) if words[3] == "1" else (None, end)
+        if words[-1] != "0" and len(words) > 2:
+            record.decided = clock(int(words[-1]) / 1e6)
+
+    def _all_began(self) -> float:
+        """When the last of the workers began its first job, Unix time."""
+        firsts = []
+        for number in range(self.workers):
+            began = [int(words[1]) for words in self._lines(f"worker-{number}")]
+            firsts.append(min(began, default=0) / 1e9)
+        return max(firsts)
+
+    def _look(self, records: list[Record], ids: Mapping[int, str], clock: Clock) -> None:
         """Ranks and times as the server has them. A time in ms counts as the end of that ms."""
         prefix = QueueKeys("bench", "default").prefix + "job:"
         client: Any = self.server.client

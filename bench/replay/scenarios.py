@@ -131,7 +131,6 @@ def all_scenarios(*, quick: bool = False) -> list[Scenario]:
             traces=lambda seed: [
                 traces.flood(seed=seed),
                 traces.flood(seed=seed, over=4.0),
-                traces.late(seed=seed),
                 traces.rivals(seed=seed),
                 traces.rivals(seed=seed, same_task=True),
             ],
@@ -140,6 +139,15 @@ def all_scenarios(*, quick: bool = False) -> list[Scenario]:
             waiting=True,
             until="other",
             at_most=2.0 if quick else 8.0,
+        ),
+        Scenario(
+            name="late",
+            figures=("shares",),
+            traces=lambda seed: [traces.late(seed=seed)],
+            rows=(FIFO, FAIR),
+            real=lambda seed: [traces.late(seed=seed)],
+            until="other",
+            at_most=4.0 if quick else 8.0,
         ),
         Scenario(
             name="patience",

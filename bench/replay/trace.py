@@ -119,13 +119,15 @@ def flood(
     return Trace(name, seed, slots, _scaled(plain, float(len(plain))))
 
 
-def late(*, seed: int, slots: int = 16, jobs: int = 10_000, begins: float = 60.0) -> Trace:
+def late(
+    *, seed: int, slots: int = 16, jobs: int = 5_000, begins: float = 60.0, lasts: float = 80.0
+) -> Trace:
     """A flood into a new queue, and a minute later a tenant that wants most of the slots."""
     random_ = random.Random(f"late {seed}")
     plain = [Arrival(0.0, _service(random_), tenant="flooder") for _ in range(jobs)]
-    wanted = _bursts(random_, 0.8 * slots, 140.0)
+    wanted = _bursts(random_, 0.8 * slots, lasts)
     plain += [Arrival(begins + at, _service(random_), tenant="other") for at in wanted]
-    name = f"flood, the other comes {begins:g} s later"
+    name = f"flood, then the other {begins:g} s later"
     return Trace(name, seed, slots, _scaled(plain, float(len(plain))))
 
 

@@ -8,6 +8,7 @@ local function new_claims(base, now)
 end
 
 -- The id that keeps the key, or nil when `id` may have it. how: '<mode> <on duplicate>'; at: when the caller wants it to start.
+-- A lock for a time holds that long, whatever becomes of the job: it cannot stay for ever.
 local function claim_key(claims, key, id, how, at)
   local mode, on_duplicate = string.match(how, '^(%S+) (%S+)$')
   local span = tonumber(mode or '')
@@ -19,7 +20,8 @@ local function claim_key(claims, key, id, how, at)
     local waits = state and WAITING[state]
     if waits and on_duplicate == 'replace' then
       claims.replaced[#claims.replaced + 1] = { owner, 'cancelled', 'replaced', job, id }
-    elseif waits or state and (span or mode == 'running' and state == 'running') then
+    elseif waits or mode == 'running' and state == 'running'
+      or span and redis.call('PTTL', claims.base .. 'unique:' .. key) > 0 then
       if on_duplicate == 'extend' then
         claims.extend[#claims.extend + 1] = { key, span, owner, state == 'scheduled' and at ~= '' and at }
       end

@@ -6,25 +6,32 @@ local KEPT_MS = 3600000
 -- {id, state, reason, {its state, class, waiters, tied, blocked_by}} of the `wanted` oldest jobs of the lowest bands that are
 -- ready; nil when there are fewer. taken: those that go anyway. served: classes to look in.
 local function oldest(base, served, wanted, taken)
-  local found, gone = {}, {}
+  local found, gone, keys, band = {}, {}, {}, 0
   for _, job in ipairs(taken) do gone[job[1]] = true end
   if wanted > 200 then return nil end
   for class in pairs(served) do
-    local key, above = base .. 'ready' .. (class ~= '' and ':' .. class or ''), '+inf'
-    for _ = 1, 10 do
-      local last = redis.call('ZRANGE', key, above, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')
-      if #found == wanted or not last[2] then break end
-      local band = math.floor(tonumber(last[2]) / 1e13) * 1e13
-      local most = wanted + #taken
-      for _, id in ipairs(redis.call('ZRANGE', key, string.format('%.0f', band), above, 'BYSCORE', 'LIMIT', 0, most)) do
+    local key = base .. 'ready' .. (class ~= '' and ':' .. class or '')
+    local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
+    if last then
+      keys[#keys + 1] = key
+      band = math.max(band, math.min(9, math.floor(tonumber(last) / 1e13)))
+    end
+  end
+  table.sort(keys)
+  while band >= 0 and #found < wanted do
+    local from, to = string.format('%.0f', band * 1e13), string.format('(%.0f', (band + 1) * 1e13)
+    if band == 9 then to = '+inf' end
+    if band == 0 then from = '-inf' end
+    for _, key in ipairs(keys) do
+      for _, id in ipairs(redis.call('ZRANGE', key, from, to, 'BYSCORE', 'LIMIT', 0, wanted + #taken)) do
         if #found < wanted and not gone[id] then
           gone[id] = true
           local job = ask('HMGET', base .. 'job:' .. id, 'state', 'class', 'waiters', 'tied', 'blocked_by') or {}
           if job[1] == 'ready' then found[#found + 1] = { id, 'expired', 'dropped', job } end
         end
       end
-      above = string.format('(%.0f', band)
     end
+    band = band - 1
   end
   if #found < wanted then return nil end
   return found
@@ -33,9 +40,12 @@ end
 local function look_at_ends(base, ends, now)
   local ties = nil
   for _, job in ipairs(ends) do
+    local state, class = job[4][1], job[4][2]
+    if state == 'ready' and class then redis.call('ZCARD', base .. 'ready:' .. class) end
     if job[4][4] then ties = note_tie(ties, base, job[1], job[4][1], true, now, job[4][4]) end
   end
   redis.call('ZCARD', base .. 'done')
+  redis.call('ZCARD', base .. 'blocked')
   if ties then plan_wakes(ties, base) end
   return ties
 end

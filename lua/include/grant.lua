@@ -10,13 +10,14 @@ local function blocker_of(book, wanted, us)
   return nil
 end
 
-local function grant(book, wanted, id, us)
+-- awaits: the instance whose place it was woken for, or nil; that one nobody else was given.
+local function grant(book, wanted, id, us, awaits)
   for _, pair in ipairs(wanted) do
     local limit, state = pair[1], book.state[pair[2]]
     if limit[1] then
       state[1] = state[1] + 1
       table.insert(state[3], id)
-      book.granted[pair[2]] = (book.granted[pair[2]] or 0) + 1
+      if pair[2] ~= awaits then book.granted[pair[2]] = (book.granted[pair[2]] or 0) + 1 end
     end
     if limit[2] then
       state[2] = math.max(us, state[2]) + limit[2]

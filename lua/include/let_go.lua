@@ -7,7 +7,8 @@ local function new_ties()
   return { held = {}, freed = {}, woken = {}, keys = {}, owed = {}, stay = {} }
 end
 
--- was: the state the job leaves. ends: it ends for good, so its key is free. tied: its field; 'holds' says that it has only
+-- was: the state the job leaves. ends: true: for good, so its key is free; false: it ran, and will again; nil: it goes back as
+-- if it had not run, so its group owes nothing for it yet. tied: its field; 'holds' says that it has only
 -- that. Returns the ties, made at the first.
 local function note_tie(ties, base, id, was, ends, now, tied)
   ties = ties or new_ties()
@@ -29,14 +30,19 @@ local function note_tie(ties, base, id, was, ends, now, tied)
   end
   if ends and job[3] then
     local lock = base .. 'unique:' .. job[3]
-    if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = lock end
+    if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = job[3] end
   end
-  local charged, began = tonumber(job[5] or ''), tonumber(job[6] or '')
-  if was == 'running' and charged and began and now >= began then
+  local charged, began, took = tonumber(job[5] or ''), tonumber(job[6] or ''), nil
+  if was == 'running' then
+    if ends ~= nil and began and now >= began then took = now - began end
+  elseif was == 'ready' or was == 'blocked' then
+    took = 0 -- its group was charged when it became ready, and it never ran
+  end
+  if charged and took then
     local group = job[4] or ''
     local weight = tonumber(ask('HGET', base .. 'weights', group) or '') or 1
     if weight > 0 and weight <= 1e6 then
-      ties.owed[group] = (ties.owed[group] or 0) + (now - began - charged) / weight
+      ties.owed[group] = (ties.owed[group] or 0) + (took - charged) / weight
     end
   end
   return ties
@@ -68,6 +74,7 @@ local function plan_wakes(ties, base, granted)
     ties.timers = true
     redis.call('ZCARD', base .. 'timers')
     redis.call('ZCARD', base .. 'blocked')
+    redis.call('HLEN', base .. 'meta')
     for _, wake_ in ipairs(wakes) do redis.call('ZCARD', base .. 'ready' .. (wake_[4] ~= '' and ':' .. wake_[4] or '')) end
   end
 end
@@ -83,6 +90,7 @@ local function let_go(ties, base, now)
     elseif not known and owed > 0 then
       local vtime = tonumber(redis.pcall('HGET', base .. 'meta', 'vtime') or '') or 0
       redis.pcall('ZADD', base .. 'shares', vtime + owed, group)
+      redis.pcall('PEXPIRE', base .. 'shares', 86400000)
     end
   end
   if ties.timers then unpark(base, ties.wakes, ties.again, now) end

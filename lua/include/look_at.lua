@@ -14,6 +14,14 @@ local function is_name(word)
   return word and #word <= 64 and string.find(word, '^[%w_.-]+$') ~= nil
 end
 
+-- A capability class: labels, a plus between.
+local function is_class(word)
+  return word and #word <= 200 and string.find(word, '^[%w_.+=-]+$') ~= nil
+end
+
+-- Families whose names are chosen by producers: any text.
+local ANY_NAME = { parked = true, holding = true, rate = true, unique = true }
+
 local function is_whole(word)
   return #word <= 16 and string.find(word, '^-?%d+$') ~= nil
 end
@@ -27,8 +35,13 @@ end
 local function home_of(state, class, worker)
   local home = HOMES[state]
   if home == 'running' then return is_name(worker) and 'running:' .. worker or nil end
-  if home == 'ready' and is_name(class) then return 'ready:' .. class end
+  if home == 'ready' and is_class(class) then return 'ready:' .. class end
   return home
+end
+
+local function is_listed(index, id)
+  local score = redis.pcall('ZSCORE', index, id)
+  return score and type(score) ~= 'table'
 end
 
 local function look_at_job(prefix, id)
@@ -46,15 +59,20 @@ local function look_at_job(prefix, id)
     return found
   end
   if ttl >= 0 then found[1] = { 'live-ttl', state } end
-  if job[2] and not is_name(job[2]) then found[#found + 1] = { 'bad-field', 'class' } end
+  if job[2] and not is_class(job[2]) then found[#found + 1] = { 'bad-field', 'class' } end
   local numbers = redis.call('HMGET', key, unpack(NUMBERS))
   for i, field in ipairs(NUMBERS) do
     if numbers[i] and not is_whole(numbers[i]) then found[#found + 1] = { 'bad-field', field } end
   end
-  if state == 'blocked' then return found end
   local home = home_of(state, job[2], job[3])
-  local score = home and redis.pcall('ZSCORE', prefix .. home, id)
-  if not score or type(score) == 'table' then found[#found + 1] = { 'homeless', home or state } end
+  local listed = home and is_listed(prefix .. home, id)
+  -- A rank of an older policy waits to be made anew.
+  if not listed and home and state == 'ready' then listed = is_listed(prefix .. 'turned' .. string.sub(home, 6), id) end
+  if listed and state == 'blocked' then
+    local blocker = redis.call('HGET', key, 'blocked_by')
+    listed = blocker and is_listed(prefix .. 'parked:' .. blocker, id)
+  end
+  if not listed then found[#found + 1] = { 'homeless', home or state } end
   return found
 end
 
@@ -66,15 +84,18 @@ local function look_at_entry(prefix, index, id)
   local kind = type_of(key)
   -- Records of ended jobs run out by their own TTL, their entries are trimmed later.
   if kind == 'none' then return ended and {} or { { 'ghost', score } } end
-  local job = kind == 'hash' and redis.call('HMGET', key, 'state', 'class', 'worker', 'enqueued_ms') or {}
+  local job = kind == 'hash' and redis.call('HMGET', key, 'state', 'class', 'worker', 'enqueued_ms', 'blocked_by') or {}
   if not job[1] or not HOMES[job[1]] then return {} end -- told of by the job itself
   local at, home = tonumber(score), home_of(job[1], job[2], job[3])
+  if job[1] == 'blocked' and index == 'parked:' .. (job[5] or '') then home = index end
+  if job[1] == 'ready' and index == 'turned' .. string.sub(home, 6) then home = index end
   if home ~= index then
     -- In an index of ended jobs this may be an earlier life of an id that was used again.
     if ended and at and at < (tonumber(job[4] or '') or 0) then return {} end
     return { { 'misplaced', home or job[1] } }
   end
-  local least = string.sub(index, 1, 5) == 'ready' and -9007199254740992 or 0
+  local ranked = string.find(index, '^ready') or string.find(index, '^turned') or job[1] == 'blocked'
+  local least = ranked and -9007199254740992 or 0
   if not at or at ~= at or at < least or at > 9007199254740992 then return { { 'bad-score', score } } end
   return {}
 end
@@ -88,10 +109,12 @@ local function look_at_key(prefix, holders, classes, wanted, name)
   local found, ttl = {}, redis.call('PTTL', key)
   local family, rest = string.match(name, '^(%a+):(.*)$')
   if family == 'quarantine' then return {} end
-  if family and not is_name(rest) then return { { 'bad-name', kind } } end
+  local named = is_name
+  if family == 'ready' or family == 'turned' or family == 'wake' then named = is_class end
+  if family and not ANY_NAME[family] and not named(rest) then return { { 'bad-name', kind } } end
   if family == 'alive' or family == 'stats' or name == 'dead' or name == 'done' then
     if ttl == -1 then found[1] = { 'no-ttl', kind } end
-  elseif ttl >= 0 then
+  elseif ttl >= 0 and family ~= 'rate' and family ~= 'unique' then
     found[1] = { 'live-ttl', kind }
   end
   if family == 'cancels' and not holds(holders, rest) then found[#found + 1] = { 'leftover', kind } end
@@ -122,6 +145,6 @@ local function look_at(prefix, holders, classes, place, name)
     if not since or type(since) == 'table' or holds(holders, name) then return {} end
     return { { 'leftover', 'since ' .. since } }
   end
-  if HOMES[place] or place == 'done' or string.find(place, ':') then return look_at_entry(prefix, place, name) end
+  if HOMES[place] or place == 'done' or place == 'turned' or string.find(place, ':') then return look_at_entry(prefix, place, name) end
   return look_at_key(prefix, holders, classes, place, name)
 end

@@ -38,6 +38,7 @@ local function start_of(shares, group, task)
 end
 
 -- A group that is behind the virtual time begins there anyway, and need not be remembered: at most twice as many go as come.
+-- Beyond 10,000 groups those that have used least are forgotten too, and nothing is remembered of a queue at rest.
 local function close_shares(shares)
   local pairs_, groups = {}, 0
   for group, done in pairs(shares.finish) do
@@ -48,4 +49,10 @@ local function close_shares(shares)
   local old = redis.pcall('ZRANGE', shares.base .. 'shares', '-inf', shares.vtime, 'BYSCORE', 'LIMIT', 0, 2 * groups)
   if not old.err and #old > 0 then redis.pcall('ZREM', shares.base .. 'shares', unpack(old)) end
   redis.pcall('ZADD', shares.base .. 'shares', unpack(pairs_))
+  redis.pcall('PEXPIRE', shares.base .. 'shares', 86400000)
+  local over = redis.pcall('ZCARD', shares.base .. 'shares')
+  if type(over) == 'number' and over > 10000 then
+    old = redis.pcall('ZRANGE', shares.base .. 'shares', 0, math.min(over - 10000, 2 * groups) - 1)
+    if not old.err and #old > 0 then redis.pcall('ZREM', shares.base .. 'shares', unpack(old)) end
+  end
 end

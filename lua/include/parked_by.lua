@@ -1,14 +1,11 @@
--- parked_by: the limits that jobs are parked on, at most 200 of them, and how many each: a flat list of instance and jobs; and all
--- together. Each such limit has a timer, as long as anything is parked there.
+-- parked_by: the limits that jobs are parked on, at most 200 of them, and how many each: a flat list of instance and jobs. Each
+-- such limit has a timer, as long as anything is parked there.
 local function parked_by(timers, parked_prefix)
-  local found, parked = {}, 0
+  local found = {}
   for _, member in ipairs(redis.call('ZRANGE', timers, 0, 199)) do
     local instance = string.match(member, '^limit:(.+)$')
     local jobs = instance and redis.call('ZCARD', parked_prefix .. instance) or 0
-    if jobs > 0 then
-      found[#found + 1], found[#found + 2] = instance, jobs
-      parked = parked + jobs
-    end
+    if jobs > 0 then found[#found + 1], found[#found + 2] = instance, jobs end
   end
-  return found, parked
+  return found
 end

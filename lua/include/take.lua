@@ -5,14 +5,16 @@
 -- A job that costs more than is free is passed by those behind it, but no longer than so many us after it was enqueued.
 local OVERTAKEN = 5e6
 
--- {id, rank, key} of candidates, best first: of each key from position `from` as many as it may give, and `look` more.
+-- {id, rank, key} of candidates, best first: of each key from position `from` as many as it may give, and `look` more; and
+-- whether there may be more behind them.
 local function read_ready(keys, room, from, look)
-  local all = {}
+  local all, deeper = {}, false
   for _, key in ipairs(keys) do
     local most = room[key]
     if most > 0 then
       local found = redis.call('ZRANGE', key, from[key] or 0, (from[key] or 0) + most + look - 1, 'WITHSCORES')
       for j = 1, #found, 2 do all[#all + 1] = { found[j], found[j + 1], key } end
+      deeper = deeper or #found == 2 * (most + look)
     end
   end
   if #keys > 1 then
@@ -21,7 +23,7 @@ local function read_ready(keys, room, from, look)
       return tonumber(a[2]) < tonumber(b[2])
     end)
   end
-  return all
+  return all, deeper
 end
 
 local function value_of(fields, name)
@@ -68,7 +70,7 @@ local function look_at_candidate(picked, candidate, job_prefix, us, limit, queue
       instance, from = blocker_of(picked.book, wanted, us)
       if not instance then
         holds = wanted.holds
-        grant(picked.book, wanted, id, us)
+        grant(picked.book, wanted, id, us, awaits)
       end
     end
     if instance then
@@ -98,12 +100,13 @@ local function pick(ready_keys, limits, limit, job_prefix, us, look, queue)
   end
   local picked = { jobs = {}, missed = {}, parks = {}, leave = {}, free = limit, room = room, behind = behind }
   if queue[2] then picked.book = open_limits(queue[1], queue[2], queue[3]) end
-  local candidates, from = read_ready(ready_keys, room, {}, look), {}
+  local from, looks = {}, limit + 100
+  local candidates, deeper = read_ready(ready_keys, room, from, look)
   for round = 1, 2 do
     for _, candidate in ipairs(candidates) do
-      local key = candidate[3]
-      from[key] = (from[key] or 0) + 1
-      if picked.free <= 0 or room[key] <= 0 or look_at_candidate(picked, candidate, job_prefix, us, limit, queue) then
+      local key, full = candidate[3], picked.free <= 0 or looks <= 0
+      from[key], looks = (from[key] or 0) + 1, looks - 1
+      if full or room[key] <= 0 or look_at_candidate(picked, candidate, job_prefix, us, limit, queue) then
         left[#left + 1] = candidate[2]
         if not seen[key] then
           seen[key] = true
@@ -113,13 +116,14 @@ local function pick(ready_keys, limits, limit, job_prefix, us, look, queue)
     end
     -- Where jobs were parked, some more are looked at: a backlog of one tenant must not use up the claim.
     if round == 2 or #picked.parks == 0 or picked.free <= 0 then break end
-    candidates = read_ready(ready_keys, room, from, 100 - math.min(100, limit))
+    candidates, deeper = read_ready(ready_keys, room, from, 100 - math.min(100, limit))
   end
   local first = picked.gone
-  if first and #left == 0 then left[1], behind[#behind + 1] = first[2], first[3] end
+  if first and deeper and #left == 0 then left[1], behind[#behind + 1] = first[2], first[3] end
   if #picked.parks > 0 then
     redis.call('ZCARD', queue[1] .. 'blocked')
     redis.call('ZCARD', queue[1] .. 'timers')
+    for _, parked in ipairs(picked.parks) do redis.call('ZCARD', queue[1] .. 'parked:' .. parked[3]) end
   end
   picked.left = table.concat(left, ' ', 1, math.min(#left, look))
   return picked
@@ -159,9 +163,11 @@ local function take(picked, ready_keys, job_prefix, base, worker, running, stats
         'PX', string.format('%.0f', math.max(1, math.ceil((state[2] - us) / 1000))))
     end
   end
+  local known = #missed > 0 and redis.pcall('HLEN', base .. 'slacks')
   for _, miss in ipairs(missed) do
     finish(job_prefix .. miss[1], miss[1], done, 'expired', now, keep_ms, { 'reason', 'deadline' })
-    redis.pcall('HINCRBY', base .. 'slacks', miss[3] .. ':expired', 1)
+    -- Producers name tasks as they like: without a bound it would grow for ever.
+    if type(known) == 'number' and known < 2000 then redis.pcall('HINCRBY', base .. 'slacks', miss[3] .. ':expired', 1) end
     if miss[2] then announce(miss[2], miss[1], 'expired', '') end
   end
   if #missed > 0 then last_until(done, keep_ms) end

@@ -26,7 +26,7 @@ local function look_lost(moves, limit, worker, running, how, job_prefix, ready, 
       word = job[6] and 'CANCELLED' or crashes >= max_crashes and 'DEAD' or 'READY'
       if job[5] then redis.call('ZCARD', ready .. ':' .. job[5]) end
       if crashes >= max_crashes - 1 then redis.call('ZCARD', ready .. ':' .. fragile_of(job[5] or '')) end
-      if job[8] then ties = note_tie(ties, string.sub(job_prefix, 1, -5), id, 'running', word ~= 'READY', now, job[8]) end
+      if job[8] then ties = note_tie(ties, string.sub(job_prefix, 1, -5), id, 'running', word ~= 'READY' or nil, now, job[8]) end
     end
     moves[#moves + 1] = { id, worker, word, crashes, job, how }
     if i == #held then return true end

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from taskq import commands
 from taskq.audit import Audit, audit_all
-from taskq.cli.explain import advice
 from taskq.cli.screen import size, span
 from taskq.errors import StoreError, StoreRefused, StoreUnavailable
-from taskq.inspect import Inspector, unserved
+from taskq.inspect import Inspector
 from taskq.partitioned import counts_served, left_apart
 from taskq.rights import check_rights, writing
+from taskq.served import advice, unserved
 from taskq.settings import Settings
 from taskq.store import Store
 from taskq.views import QueueView, WorkerView

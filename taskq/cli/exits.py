@@ -41,6 +41,8 @@ _CODES: tuple[tuple[type[TaskqError], int], ...] = (
     (errors.ScheduleNotFound, NOT_FOUND),
     (errors.JobConflict, REFUSED),
     (errors.QueueFull, REFUSED),
+    (errors.TaskStruck, REFUSED),
+    (errors.DeadlineUnreachable, REFUSED),
     (errors.WrongState, REFUSED),
     (errors.ResultTimeout, TIMEOUT),
 )

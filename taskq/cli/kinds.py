@@ -95,6 +95,19 @@ class Span(Number):
         return seconds
 
 
+class Unique(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """`queued`, `running`, or a time span."""
+
+    name = "HOW"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | float:
+        if value in ("queued", "running"):
+            return str(value)
+        return Span(0.001).convert(value, param, ctx)
+
+
 class RedisUrl(Text):
     """A Redis URL that can be read."""
 

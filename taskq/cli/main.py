@@ -20,6 +20,8 @@ _COMMANDS = {
     "queue": (_HOME + "queue", "Look at queues; pause, set up, empty them."),
     "job": (_HOME + "job", "Look at jobs; retry, cancel, remove, explain them."),
     "cron": (_HOME + "cron", "Look at schedules; add, pause, trigger and remove them."),
+    "task": (_HOME + "task", "Refuse a task on all workers, and allow it again."),
+    "limit": (_HOME + "limit", "Look at limits, set and remove them."),
     "workers": (_HOME + "workers", "The workers that are alive."),
     "check": (_HOME + "check", "Import an app and list its tasks."),
     "doctor": (_HOME + "doctor", "Find out what is wrong with the server or the queues."),

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import click
 
 from taskq.observe.escape import lines, one_line
+from taskq.spoken import span as span
 
 
 class Cell(NamedTuple):
@@ -76,30 +77,6 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> None:
             padded = cell.text.rjust(width) if to_right else cell.text.ljust(width)
             words.append(coloured(padded, cell.colour) if cell.colour else padded)
         click.echo("  ".join(words).rstrip())
-
-
-def span(seconds: float | None) -> str:
-    """A time span in one or two units: `350 ms`, `12.3 s`, `4 min 10 s`, `3 h 5 min`, `2 d 4 h`;
-    `-` for none.
-    """
-    if seconds is None:
-        return "-"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, name, small, small_name in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // small
-            return (
-                f"{whole // size} {name} {rest} {small_name}" if rest else f"{whole // size} {name}"
-            )
-    return f"{whole} s"
 
 
 def ago(when: datetime | None) -> str:

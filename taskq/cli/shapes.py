@@ -15,10 +15,10 @@ from taskq.cli.values import jsonable
 from taskq.codec import Codec
 from taskq.errors import TaskqError
 from taskq.job import JobInfo
-from taskq.partitioned import Whole
+from taskq.partitioned import Tasks, Whole
 from taskq.rank import describe
 from taskq.schedules import ScheduleInfo
-from taskq.views import Entry, Unserved, WorkerView
+from taskq.views import Entry, Explanation, QueueView, Signals, Slack, Unserved, WorkerView
 
 Shape = dict[str, Any]
 
@@ -50,7 +50,7 @@ def _time(when: datetime | None) -> str | None:
 
 
 def queue(whole: Whole, workers: Sequence[WorkerView]) -> Shape:
-    """`ready scheduled retry running dead done` count jobs; `workers` those alive that serve the
+    """`ready blocked scheduled retry running dead done` count jobs; `workers` those alive that serve the
     queue; `partitions` how many it has, all added up here.
     """
     view = whole.view
@@ -58,7 +58,7 @@ def queue(whole: Whole, workers: Sequence[WorkerView]) -> Shape:
         "queue": view.name,
         **{
             state: view.jobs[state]
-            for state in ("ready", "scheduled", "retry", "running", "dead", "done")
+            for state in ("ready", "blocked", "scheduled", "retry", "running", "dead", "done")
         },
         "paused": view.paused_at is not None,
         "paused_at": _time(view.paused_at),
@@ -70,9 +70,10 @@ def queue(whole: Whole, workers: Sequence[WorkerView]) -> Shape:
     }
 
 
-def queue_details(whole: Whole, workers: Sequence[WorkerView]) -> Shape:
-    """As `queue`, and its settings, classes, holders (workers that hold or may hold jobs) and
-    counters; `parts` has each partition as `queue` shows it, when there are several.
+def queue_details(whole: Whole, workers: Sequence[WorkerView], tasks: Tasks) -> Shape:
+    """As `queue`, and its settings, classes, holders (workers that hold or may hold jobs),
+    counters, limits, and what was measured of each task (`*` is all); `parts` has each partition as
+    `queue` shows it, when there are several.
     """
     view = whole.view
     parts = [Whole(part, (part,)) for part in whole.parts] if len(whole.parts) > 1 else []
@@ -83,11 +84,43 @@ def queue_details(whole: Whole, workers: Sequence[WorkerView]) -> Shape:
         "max_jobs": view.max_jobs,
         "classes": view.classes,
         "holders": [
-            {"worker": worker, "running": count, "life": word}
+            {"worker": worker, "running": count, "life": word, "slots": view.slots.get(worker, 0)}
             for worker, (count, word) in sorted(view.holders.items())
         ],
         "counters": dict(sorted(view.counters.items())),
+        "slots": sum(
+            view.slots.get(worker, 0)
+            for worker, (_, life) in view.holders.items()
+            if life == "alive"
+        ),
+        **held_back(view),
+        "tasks": [
+            {"task": task, "average_seconds": seconds, "slack": _slack(slack)}
+            for task, (seconds, slack) in sorted(tasks.items())
+        ],
         "parts": [queue(part, workers) for part in parts],
+    }
+
+
+def held_back(view: QueueView) -> Shape:
+    """What people and limits hold back."""
+    return {
+        "limits": dict(sorted(view.limits.items())),
+        "parked": dict(sorted(view.parked.items())),
+        "paused_parts": [{"kind": kind, "name": name} for kind, name in view.paused_parts()],
+        "struck": list(view.struck),
+    }
+
+
+def _slack(slack: Slack | None) -> Shape | None:
+    if slack is None:
+        return None
+    return {
+        "started": slack.jobs,
+        "mean_seconds": slack.mean,
+        "least_seconds": slack.least,
+        "late": slack.late,
+        "expired": slack.expired,
     }
 
 
@@ -154,6 +187,70 @@ def job(info: JobInfo) -> Shape:
         "note": info.note,
         "cancel_requested": info.cancel_requested,
         "class": info.job_class or None,
+        "group": _text(info, "group"),
+        "blocked_by": _text(info, "blocked_by") if info.state == "blocked" else None,
+    }
+
+
+def group(entry: Entry) -> str | None:
+    """The group a job belongs to."""
+    return _text(entry.info, "group")
+
+
+def blocked_by(entry: Entry) -> str | None:
+    """The limit that blocks a job."""
+    return _text(entry.info, "blocked_by")
+
+
+def _text(info: JobInfo, name: str) -> str | None:
+    value = info.fields.get(name)
+    return value.decode("utf-8", "replace") if value else None
+
+
+def explanation(found: Explanation) -> Shape:
+    """`reason` is the code of the first; `reasons` are lines for people, with what would change it;
+    `explained` has each reason as code, sentence, details and remedies.
+    """
+    return {
+        "id": found.id,
+        "queue": found.queue,
+        "task": found.task,
+        "state": str(found.state),
+        "reason": found.reason,
+        "reasons": found.lines(),
+        "remedies": list(found.remedies),
+        "predicted_start_at": _time(found.predicted_start),
+        "explained": [
+            {
+                "code": one.code,
+                "sentence": one.sentence,
+                "details": one.details,
+                "remedies": list(one.remedies),
+            }
+            for one in found.reasons
+        ],
+    }
+
+
+def signals(found: Signals) -> Shape:
+    """As `Signals`, with units in the names; `exact` false: estimates from the best jobs."""
+    return {
+        "queue": found.queue,
+        "ready": found.ready,
+        "due": found.due,
+        "blocked": found.blocked,
+        "running": found.running,
+        "workers": found.workers,
+        "slots": found.slots,
+        "utilisation": found.utilisation,
+        "oldest_age_seconds": found.oldest_age,
+        "work_seconds": found.work,
+        "time_to_drain_seconds": found.time_to_drain,
+        "least_slack_seconds": found.least_slack,
+        "late": found.late,
+        "workers_needed": found.workers_needed,
+        "paused": found.paused,
+        "exact": found.exact,
     }
 
 
@@ -163,8 +260,10 @@ def listed_job(entry: Entry) -> Shape:
     return {**job(entry.info), "due_at": _time(entry.when) if waits else None}
 
 
-def peeked_job(entry: Entry, place: int, policy: str) -> Shape:
-    """As `job`, and its `place` (1 is next), `rank` and the rank in words."""
+def peeked_job(entry: Entry, place: int | None, policy: str) -> Shape:
+    """As `job`, and its `place` (1 is next; null when a limit blocks it), `rank` and the rank in
+    words.
+    """
     return {
         **job(entry.info),
         "place": place,

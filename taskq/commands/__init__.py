@@ -31,7 +31,7 @@ from taskq.commands.health import (
     roster,
     trim_roster,
 )
-from taskq.commands.limits import LIMITS_A_CALL, Limited, limit, pause_name, pause_words
+from taskq.commands.limits import LIMITS_A_CALL, Limited, limit, pausing, resuming
 from taskq.commands.look import (
     Ahead,
     Band,
@@ -157,8 +157,7 @@ __all__ = [
     "not_found",
     "parse_announcement",
     "pause",
-    "pause_name",
-    "pause_words",
+    "pausing",
     "plain",
     "progress",
     "promote",
@@ -167,6 +166,7 @@ __all__ = [
     "release",
     "repair",
     "resume",
+    "resuming",
     "retire",
     "revive",
     "roster",

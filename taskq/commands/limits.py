@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from taskq.commands.call import Call, Word
 from taskq.errors import InvalidOption
-from taskq.keys import QueueKeys
+from taskq.keys import QueueKeys, check_name
+from taskq.template import check_template, fields_of
 
 #: Limits in one call, at most.
 LIMITS_A_CALL = 100
@@ -46,11 +47,21 @@ def limit(
     return Call("limit", (keys.limits, keys.meta, keys.timers, keys.wake), args, parse)
 
 
-def pause_name(kind: str, name: str) -> str:
-    """The limit that pauses a task or a group. `kind`: `task` or `group`."""
+def pausing(kind: str, name: str) -> dict[str, str]:
+    """What pauses a task or a group: a limit under which nothing runs. `kind`: `task` or `group`.
+    By hand, so that no worker undoes it.
+    """
+    return {_pause_of(kind, name): f"concurrency=0 on={kind}.{name} by=hand"}
+
+
+def resuming(kind: str, name: str) -> dict[str, str]:
+    """What ends that pause."""
+    return {_pause_of(kind, name): ""}
+
+
+def _pause_of(kind: str, name: str) -> str:
+    if kind == "task":
+        check_name(name, "task name")
+    elif fields_of(check_template(name, "group")):
+        raise InvalidOption(f"group {name!r} is a template: name one group")
     return f"pause:{kind}.{name}"
-
-
-def pause_words(kind: str, name: str) -> str:
-    """Its definition: nothing of it runs. By hand, so that no worker undoes it."""
-    return f"concurrency=0 on={kind}.{name} by=hand"

@@ -38,8 +38,6 @@ class Clockwork:
         self._store = store
         self._settings = settings
         self._app = app
-        self._turns: dict[str, float] = {}
-        """By queue: event-loop time at which this worker fires what is due then."""
         self._allowed: set[str] = set()
         self._unwritten: set[str] = set()
         self._told: dict[tuple[str, str], str] = {}
@@ -100,12 +98,10 @@ class Clockwork:
         the queue's timers alone now, s.
         """
         now = asyncio.get_running_loop().time()
-        at = self._turns.get(line.queue, -1.0)
-        if at < now - 1.0:  # of an earlier tick
-            at = self._turns[line.queue] = now + random.uniform(0, JITTER)
-        if now < at:
-            return at - now
-        del self._turns[line.queue]
+        if line.turn_at is None:
+            line.turn_at = now + random.uniform(0, JITTER)
+        if now < line.turn_at:
+            return line.turn_at - now
         try:
             stuck = await self._fire_due(line)
         except StoreError as error:
@@ -157,6 +153,8 @@ class Clockwork:
             return f"{error}; workers on other machines may fire it"
         except QueueFull as error:
             return str(error)
+        except (ValueError, ArithmeticError, OSError) as error:  # a time that nobody wrote
+            await self._set_aside(line, name, stored, f"{type(error).__name__}: {error}")
         return ""
 
     async def _step(self, line: Line, schedule: Schedule, stored: Stored, step: Step) -> None:

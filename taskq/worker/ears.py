@@ -40,7 +40,8 @@ Place = tuple[Line, str]
 
 class Ears:
     """Listens for one worker. `classes`: those claimed from, by line's queue. `free()` tells how
-    many slots are free, `heat(queue)` is called when that queue (None: any) should be looked at.
+    many slots are free, `heat(queue)` is called when that queue (None: any) should be looked at,
+    `seek(line)` when it may have jobs of a class that is not known here.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Ears:
         *,
         free: Callable[[], int],
         heat: Callable[[str | None], None],
+        seek: Callable[[Line], None],
     ) -> None:
         self._store = store
         self._settings = settings
@@ -63,6 +65,7 @@ class Ears:
         """Event-loop time before which tokens are offered to nobody else."""
         self._free = free
         self._heat = heat
+        self._seek = seek
         self._runner: Runner | None = None
         self._wait: asyncio.Future[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -102,6 +105,8 @@ class Ears:
         if self._wait is not None:
             self._wait.cancel()
             self._wait = None
+        if self._ending is not None:
+            self._ending.cancel()
 
     async def _listen_anew(self) -> None:
         try:
@@ -164,7 +169,11 @@ class Ears:
             self._mine_until = loop.time() + ALONE
         else:
             await asyncio.sleep(self._health.delay)
-            self._mine_until = loop.time() + OWN
+            if await self._store.run(look):  # all who listened are unwell, and still wait
+                self._mine_until = loop.time() + OWN
+            line, job_class = self._places[key]
+            if not job_class:  # who took it may not serve the class that it told of
+                self._seek(line)
 
     async def _answer(self, line: Line, job_class: str) -> None:
         runner = self._runner

@@ -82,7 +82,7 @@ class Health:
         """The loop turned `lag` s late. Called about ten times a second; `now` is monotonic."""
         if not self._aware:
             return
-        passed = 0.0 if self._ticked is None else now - self._ticked
+        passed = lag if self._ticked is None else now - self._ticked
         self._ticked = now
         # By time, not by ticks: a loop that is late ticks less often.
         self._late += (lag - self._late) * (1.0 - math.exp(-passed / LATE_OVER))
@@ -111,7 +111,7 @@ class Health:
         self._cpu_used = used
         self._use += (share - self._use) / 3
         waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
-        return min(fall(self._use, 0.7, 1.0, LEAST_CPU), fall(waiting, 1.5, 4.0, LEAST_CPU))
+        return min(fall(self._use, 0.7, 1.0, LEAST_CPU), fall(waiting, 2.0, 6.0, LEAST_CPU))
 
     def _move(self, room: float) -> None:
         """Bring the slots nearer to what there is room for; see the top of this file."""

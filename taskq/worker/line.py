@@ -39,6 +39,7 @@ class Line:
         "released",
         "rests_until",
         "tally",
+        "turn_at",
         "unsure",
         "worker",
     )
@@ -92,6 +93,10 @@ class Line:
         """Event-loop time before which a queue that was refused is left alone."""
         self.due_at = math.inf
         """Event-loop time at which a scheduled or retrying job, or a timer, is due."""
+        self.turn_at: float | None = None
+        """Event-loop time at which this worker fires the tick that is due, should nobody have until
+        then; None while none is.
+        """
         self.held_until = -math.inf
         """Event-loop time until which a tick that is due is left alone: others may fire it, or it
         cannot be enqueued now. What else is due waits so long.
@@ -105,6 +110,8 @@ class Line:
     def know_due(self, next_due_ms: int, now: float) -> None:
         """Note when something is due next, as Redis said it at `now`: in so many ms, -1 never."""
         self.due_at = math.inf
+        if next_due_ms != 0:
+            self.turn_at = None
         if next_due_ms >= 0:
             self.due_at = max(now + next_due_ms / 1000, self.held_until)
 

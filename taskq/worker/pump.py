@@ -79,7 +79,14 @@ class Pump:
         """Called when there may be jobs of a class that is not known here."""
         self._health = health
         self.ears = Ears(
-            store, settings, lines, self.classes, health, free=self._free, heat=self.heat
+            store,
+            settings,
+            lines,
+            self.classes,
+            health,
+            free=self._free,
+            heat=self.heat,
+            seek=lambda line: self.seek(line),
         )
         self._fits = Fits()
         self._parts = Parts(store, slots, self.classes, self._attempt)
@@ -349,8 +356,9 @@ class Pump:
             line.hot = True
         loop = asyncio.get_running_loop()
         if next_due_ms == 0 and moved < PROMOTED:  # what is due is no job: a schedule's tick
-            line.held_until = loop.time() + await self.on_tick(line)
-        line.know_due(max(next_due_ms, 1) if next_due_ms >= 0 else -1, loop.time())
+            hold = await self.on_tick(line) if self.accepting else 1.0
+            line.held_until = loop.time() + hold
+        line.know_due(next_due_ms, loop.time())
 
     # Trouble
 

@@ -139,6 +139,11 @@ class Upkeep:
             self._seeking[line.queue] = task
             task.add_done_callback(lambda _: self._seeking.pop(line.queue))
 
+    def stop(self) -> None:
+        """Seek no more."""
+        for task in self._seeking.values():
+            task.cancel()
+
     async def _seek(self, line: Line) -> None:
         """Look for classes. The token of a class that this worker does not serve was for another:
         it goes back, once for each class, so that it reaches all workers that listen.

@@ -292,6 +292,7 @@ class Worker:
             await drain(self.pump, self.runner, self.settings, self._hurry)
         finally:
             self.watchman.stop()
+            self.upkeep.stop()
             for task in (pump, stop, *chores):
                 task.cancel()
             await asyncio.gather(pump, stop, *chores, return_exceptions=True)

@@ -13,7 +13,10 @@ pytestmark = pytest.mark.keeps_keys("explains jobs that wait")
 def reasons(cli: Cli, job: str) -> str:
     ran = cli.call("job", "explain", job, "--json")
     assert ran.code == 0, ran.err
-    assert set(ran.json) == {"id", "queue", "state", "reasons"}
+    assert set(ran.json) == {
+        "id", "queue", "task", "state", "reason", "reasons", "remedies", "predicted_start_at",
+        "explained",
+    }  # fmt: skip
     return "\n".join(ran.json["reasons"])
 
 
@@ -24,7 +27,7 @@ def test_nobody_serves_the_queue_and_others_go_first(cli: Cli) -> None:
     said = reasons(cli, second)
 
     assert "no worker alive serves the queue" in said
-    assert "1 jobs go first; its rank: priority 5, due 2" in said
+    assert "1 job goes first; its rank: priority 5, due 2" in said
 
 
 def test_a_paused_queue_is_the_reason(cli: Cli) -> None:

@@ -42,16 +42,21 @@ def test_the_commands_of_the_design_are_there() -> None:
         "queue",
         "job",
         "cron",
+        "task",
+        "limit",
         "workers",
         "check",
         "doctor",
         "embedded",
     ]
     wanted += [
-        f"queue {name}" for name in ["ls", "show", "peek", "pause", "resume", "purge", "set"]
+        f"queue {name}"
+        for name in ["ls", "show", "peek", "signals", "pause", "resume", "purge", "set"]
     ]
     wanted += [f"job {name}" for name in ["ls", "show", "retry", "cancel", "rm", "explain"]]
     wanted += [f"cron {name}" for name in ["ls", "add", "rm", "pause", "resume", "trigger"]]
+    wanted += [f"task {name}" for name in ["strike", "unstrike"]]
+    wanted += [f"limit {name}" for name in ["ls", "set", "rm"]]
     wanted += [f"embedded {name}" for name in ["status", "stop", "url"]]
 
     assert set(NAMES) == {"taskq", *(f"taskq {name}" for name in wanted)}
@@ -100,7 +105,8 @@ def test_every_look_has_json_and_documents_it(
     path: tuple[str, ...], command: click.Command
 ) -> None:
     looks = {"status", "queue ls", "queue show", "queue peek", "job ls", "job show", "job explain"}
-    looks |= {"cron ls", "workers", "check", "doctor", "embedded status"}
+    looks |= {"queue signals", "cron ls", "limit ls", "workers", "check", "doctor"}
+    looks |= {"embedded status"}
     options = [option for param in command.params for option in param.opts]
 
     assert ("--json" in options) == (" ".join(path[1:]) in looks)

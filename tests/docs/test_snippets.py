@@ -63,6 +63,9 @@ def test_the_example_of_the_readme_says_what_the_readme_says(
 EXAMPLES = {
     "sync_producer": "",
     "retry_and_dead_letter": "",
+    "tenants": "acme: at most 2 at a time\nglobex: at most 2 at a time\n"
+    "asked twice, one job: True True\nreport of acme\n",
+    "by_the_clock": "",
     "fenced_store": "booked: 42\nrefused: a late writer\nin the ledger: 42\n",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -37,4 +38,4 @@ class Gauge:
     def spans(self, key: str) -> list[float]:
         """Seconds between one start of a key and the next."""
         at = [when for when, what in self.started if what == key]
-        return [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+        return [later - earlier for earlier, later in itertools.pairwise(at)]

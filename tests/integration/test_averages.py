@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-
 import pytest
 import redis
 
@@ -12,6 +9,7 @@ from taskq import TaskQ
 from taskq.errors import JobFailed
 from taskq.keys import QueueKeys
 from tests.helpers import eventually
+from tests.integration.chores import block, take
 from tests.integration.workers import working
 
 
@@ -24,15 +22,15 @@ async def test_a_queue_learns_how_long_its_tasks_take(
 ) -> None:
     @app.task
     async def nap() -> None:
-        await asyncio.sleep(0.05)
+        await take(0.05)
 
     @app.task
     def doze() -> None:
-        time.sleep(0.02)
+        block(0.02)
 
     @app.task(retries=0)
     async def fails() -> None:
-        await asyncio.sleep(0.01)
+        await take(0.01)
         raise ValueError("no")
 
     keys = QueueKeys(namespace, "default")
@@ -70,7 +68,7 @@ async def test_slack_and_late_runs_are_counted_by_task(
 ) -> None:
     @app.task(retries=0)
     async def nap(seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        await take(seconds)
 
     keys = QueueKeys(namespace, "default")
     async with app, working(app):

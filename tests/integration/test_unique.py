@@ -105,7 +105,7 @@ async def test_the_newest_replaces_those_that_wait(app: TaskQ, how: str) -> None
         async with working(app):
             await jobs[-1].result(timeout=5)
             for job in jobs[:-1]:
-                with pytest.raises(JobCancelled):
+                with pytest.raises(JobCancelled, match="gave way to a newer one"):
                     await job.result(timeout=5)
 
     assert ran == [4]

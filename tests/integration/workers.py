@@ -25,7 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def quick(namespace: str, **settings: object) -> dict[str, Any]:
-    """Settings with short heartbeats, so that tests need not wait long; `settings` win."""
+    """Settings with short heartbeats, so that tests need not wait long, and without regard to how
+    busy the machine is; `settings` win.
+    """
     return {
         "namespace": namespace,
         "heartbeat": 0.3,
@@ -33,6 +35,7 @@ def quick(namespace: str, **settings: object) -> dict[str, Any]:
         "grace": 0.5,
         "drain": 5.0,
         "process_slots": 2,
+        "load_aware": "off",
         **settings,
     }
 

@@ -57,6 +57,7 @@ def _to_claim(engine: Engine) -> None:
     engine.seed_ready("b", 2)
     engine.seed_ready("c", 3, "gpu")
     engine.seed_ready("d", 4)
+    engine.seed_ready("e", 5)
 
 
 def _ack(engine: Engine) -> Call[Any]:
@@ -246,7 +247,7 @@ def _explain(engine: Engine) -> Call[Any]:
     _to_claim(engine)
     engine.client.sadd(engine.keys.classes, "gpu")
     engine.client.hset(engine.keys.averages, mapping={"t": "5", "*": "6"})
-    engine.client.hset(engine.keys.meta, "limited", "1")
+    engine.client.hset(engine.keys.meta, "limited", "1 queue=l")
     engine.client.hset(engine.keys.prefix + "limits", "l", "concurrency=1 on=queue")
     engine.seed_running("x")
     engine.client.sadd(engine.keys.prefix + "holding:l", "x")

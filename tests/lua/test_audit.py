@@ -147,14 +147,36 @@ def test_it_says_what_is_wrong_and_writes_nothing(
 
 
 #: What looks odd and is not.
+def seed_blocked(engine: Engine) -> None:
+    engine.seed_job("a", "blocked", blocked_by="t:7", rank=7)
+    for index in ("blocked", "parked:t:7"):
+        engine.client.zadd(engine.keys.prefix + index, {"a": 7})
+
+
+def seed_turned(engine: Engine, job_class: str = "") -> None:
+    fields = {"class": job_class} if job_class else {}
+    engine.seed_job("a", "ready", **fields)
+    suffix = f":{job_class}" if job_class else ""
+    engine.client.zadd(f"{engine.keys.prefix}turned{suffix}", {"a": 7})
+
+
 RIGHT: list[tuple[str, bytes, Seed]] = [
     ("job", b"a", lambda e: e.seed_ready("a")),
     ("job", b"a", lambda e: e.seed_ready("a", 1, "gpu", priority=9, deadline_ms=START)),
     ("job", b"a", lambda e: e.seed_running("a", attempt=2, crashes=1, timeout_ms=500)),
     ("job", b"a", lambda e: e.seed_due("retry", "a", 5)),
-    # Trimmed from its index; or its state waits for a later version.
+    # Trimmed from its index.
     ("job", b"a", lambda e: (e.seed_job("a", "completed"), e.client.expire(e.keys.job("a"), 60))),
-    ("job", b"a", lambda e: e.seed_job("a", "blocked")),
+    ("job", b"a", lambda e: seed_blocked(e)),
+    ("blocked", b"a", lambda e: seed_blocked(e)),
+    ("parked:t:7", b"a", lambda e: seed_blocked(e)),
+    ("zset", b"parked:t:7", lambda e: seed_blocked(e)),
+    ("job", b"a", lambda e: seed_turned(e)),
+    ("turned", b"a", lambda e: seed_turned(e)),
+    ("turned:gpu+x=1", b"a", lambda e: seed_turned(e, "gpu+x=1")),
+    ("zset", b"turned:gpu+x=1", lambda e: seed_turned(e, "gpu+x=1")),
+    ("string", b"unique:a b", lambda e: e.client.set(e.keys.prefix + "unique:a b", "a", ex=60)),
+    ("string", b"rate:t:7", lambda e: e.client.set(e.keys.prefix + "rate:t:7", 1, ex=60)),
     ("job", b"gone", lambda e: None),
     ("ready", b"a", lambda e: e.seed_ready("a", -1e13)),
     ("running:w1", b"a", lambda e: e.seed_running("a")),

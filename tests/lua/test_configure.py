@@ -33,9 +33,9 @@ def test_an_empty_value_goes_back_to_the_default(engine: Engine) -> None:
     assert engine.dump() == {"meta": a_hash({"horizon_ms": 7})}
 
 
-def test_ready_jobs_keep_the_rank_they_have(engine: Engine) -> None:
+def test_with_another_setting_than_the_policy_ready_jobs_stay(engine: Engine) -> None:
     engine.seed_ready("a", 5)
 
-    configure(engine, policy="aging")
+    configure(engine, horizon_ms="7")
 
     assert engine.dump()["ready"] == a_zset({"a": 5})

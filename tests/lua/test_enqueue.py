@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskq import commands
-from taskq.commands import NewJob
+from taskq.commands import Enqueued, NewJob
 from taskq.errors import JobConflict, QueueFull
 from tests.helpers import a_hash, a_list, a_set, a_zset
 from tests.lua.engine import MINUTE, START, Engine, counted, job
@@ -22,7 +22,7 @@ def test_a_job_without_options_is_ready_at_the_rank_of_its_priority_and_horizon(
 ) -> None:
     reply = engine.enqueue(new("a"))
 
-    assert reply == (START, 1, frozenset(), frozenset())
+    assert reply == Enqueued(START, 1)
     assert engine.dump() == {
         "job:a": job("ready"),
         "ready": a_zset({"a": DEFAULT_RANK}),
@@ -101,9 +101,19 @@ def test_a_job_of_a_class_waits_in_the_set_of_that_class(engine: Engine) -> None
         "ready": a_zset({"b": DEFAULT_RANK}),
         "ready:gpu": a_zset({"a": DEFAULT_RANK}),
         "classes": a_set(["gpu"]),
-        "wake": a_list(["1", "1"]),
+        "wake": a_list(["1"] * 4),
+        "wake:gpu": a_list(["1"]),
         **counted(enqueued=2),
     }
+
+
+def test_jobs_of_a_class_that_is_known_wake_only_those_who_serve_it(engine: Engine) -> None:
+    engine.client.sadd(engine.keys.classes, "gpu")
+
+    engine.enqueue(new("a", job_class="gpu"), new("b", job_class="gpu"))
+
+    assert engine.dump()["wake:gpu"] == a_list(["1", "1"])
+    assert "wake" not in engine.dump()
 
 
 def test_never_more_than_four_wake_tokens(engine: Engine) -> None:
@@ -119,7 +129,7 @@ def test_the_same_call_sent_again_counts_once(engine: Engine) -> None:
 
     again = engine.enqueue(new("a"), new("b"))
 
-    assert again == (START, 0, frozenset({"a", "b"}), frozenset())
+    assert again == Enqueued(START, 0, frozenset({"a", "b"}))
     assert engine.changed(before) == {}
 
 
@@ -280,7 +290,7 @@ def test_a_refusal_says_in_one_word_why(engine: Engine) -> None:
         return reply
 
     assert raw(NewJob("a", "t", b"other"), 9) == [b"CONFLICT", b"a"]
-    assert raw(new("b"), 1) == [b"FULL", 1, 1]
+    assert raw(new("b"), 1) == [b"FULL", 1, 1, b"reject"]
 
 
 @pytest.mark.parametrize(("tokens", "after"), [(3, 4), (4, 4)])

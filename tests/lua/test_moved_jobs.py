@@ -107,6 +107,9 @@ def fill(engine: Engine, call: Call[Any]) -> None:
             engine.client.hset(key, "filler", "1")
         elif " list" in about:
             engine.client.rpush(key, "1")
+        elif key.endswith(":classes"):
+            engine.client.sadd(key, "gpu")
+            engine.client.zadd(engine.keys.ready_of("gpu"), {"filler": 9 * 10**14})
         elif " set" in about:
             engine.client.sadd(key, WORKER)
         else:

@@ -275,10 +275,23 @@ def test_one_crash_before_the_last_a_job_is_fragile_and_keeps_its_rank(engine: E
 
     engine.reap()
 
-    assert engine.dump()["ready:fragile"] == a_zset({"a": 5})
-    assert engine.dump()["classes"] == a_set(["fragile"])
-    assert engine.dump()["job:a"] == job("ready", **LEASE, crashes=2, **{"class": "fragile"})
+    assert engine.dump()["ready:fragile+gpu"] == a_zset({"a": 5})
+    assert engine.dump()["classes"] == a_set(["fragile+gpu"])
+    assert engine.dump()["job:a"] == job("ready", **LEASE, crashes=2, **{"class": "fragile+gpu"})
     assert "ready:gpu" not in engine.dump()
+    assert engine.dump()["wake:fragile+gpu"] == a_list(["1"])
+
+
+def test_a_fragile_job_of_no_class_and_one_that_is_fragile_already(engine: Engine) -> None:
+    engine.seed_running("a", crashes=1)
+    engine.seed_running("b", crashes=1, **{"class": "fragile+gpu"})
+    engine.seed_running("c", crashes=1, **{"class": "fragile"})
+    engine.lose(WORKER)
+
+    engine.reap()
+
+    assert engine.dump()["ready:fragile"] == a_zset({"a": 5, "c": 5})
+    assert engine.dump()["ready:fragile+gpu"] == a_zset({"b": 5})
 
 
 def test_a_dead_job_knows_what_its_last_worker_held_when_it_was_last_heard(engine: Engine) -> None:

@@ -37,7 +37,8 @@ def test_with_a_class_it_waits_for_workers_that_serve_the_class(engine: Engine) 
         f"running:{WORKER}": None,
         "ready:task-t": a_zset({"a": 5}),
         "classes": a_set(["task-t"]),
-        "wake": a_list(["1"]),
+        "wake": a_list(["1"] * 4),
+        "wake:task-t": a_list(["1"]),
         **counted(released=1),
     }
 

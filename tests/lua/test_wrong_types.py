@@ -77,8 +77,9 @@ def test_a_job_overwritten_by_another_type_costs_only_itself(engine: Engine, cas
             assert engine.changed(before) == {}
 
 
-#: SET and DEL take whatever is there; a counter of the minute is not worth a job.
-ANY_TYPE = "job:|alive:|cancels:|stats:"
+#: SET and DEL take whatever is there. The rest is not worth a job: counters, who is woken, what holds
+#: a limit, what groups have used.
+ANY_TYPE = "job:|alive:|cancels:|stats:|slacks|wake:|holding:|rate:|shares|unique:"
 
 
 @pytest.mark.parametrize("case", [one for one in MUTATING if one.script != "repair"], ids=str)

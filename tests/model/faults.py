@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from taskq.commands import Ack, Failure
+from tests.model.calls import BEAT_MS, EVERY_MS, GRACE_MS
 from tests.model.machine import HOUR_MS, Lease, classes, workers
-from tests.model.pair import BEAT_MS, EVERY_MS, GRACE_MS
+from tests.model.rules_claim import Wish
 from tests.model.snapshot import CLOCK, Snapshot
 from tests.model.stories import StoryMachine
 from tests.model.world import ENDED, World
 
-ALL_CLASSES = {"": 20, "gpu": 20, "fragile": 20}
+ALL_CLASSES = {"": 20, "gpu": 20, "fragile": 20, "fragile+gpu": 20}
 #: What ends a lease.
 _ENDS = ("completed", "failed", "released", "cancelled")
 _MOST_SENT = 12
@@ -59,9 +60,9 @@ class FaultMachine(StoryMachine):
         super().repeatable(call, lasting=lasting)
         self.sent = [*self.sent, Sent(self.era, call, lasting)][-_MOST_SENT:]
 
-    def note_claims(self, claims: Any, worker: str, limit: int, slots: dict[str, int]) -> None:
+    def note_claims(self, claims: Any, worker: str, wish: Wish) -> None:
         """No token is given out twice for a job, in whatever history of the server."""
-        super().note_claims(claims, worker, limit, slots)
+        super().note_claims(claims, worker, wish)
         for job in claims[5]:
             assert job["token"] not in self.issued[job["id"]], f"{job['id']}: a token again"
             self.issued[job["id"]].add(job["token"])
@@ -89,7 +90,7 @@ class FaultMachine(StoryMachine):
         again = [Failure(job_id, token, 5_000, "error", "E: e", "")]
         final = [Failure(job_id, token, None, "error", "E: e", "")]
         return {
-            "ack": lambda: self.ack(worker, acks, HOUR_MS, 1000, 0, {"": 0}),
+            "ack": lambda: self.ack(worker, acks, 1000, Wish(HOUR_MS, 0, {"": 0})),
             "retry": lambda: self.fail(worker, again, 1000, HOUR_MS),
             "dead": lambda: self.fail(worker, final, 1000, HOUR_MS),
             "release": lambda: self.release(worker, [(job_id, token, job_class)], HOUR_MS),
@@ -136,12 +137,12 @@ class FaultMachine(StoryMachine):
         its jobs are with somebody else.
         """
         self.heartbeat(worker)
-        self.claim(worker, 4, ALL_CLASSES, HOUR_MS)
+        self.claim(worker, Wish(HOUR_MS, 4, ALL_CLASSES))
         leases = [lease for lease in self.running() if lease[1] == worker]
         if point == "an ack is sent":
             acks = [Ack(job_id, token, b"1", HOUR_MS) for job_id, _, token in leases]
             if acks:
-                self.ack(worker, acks, HOUR_MS, 1000, 2, {"": 2})
+                self.ack(worker, acks, 1000, Wish(HOUR_MS, 2, {"": 2}))
         elif point == "a failure is sent":
             failures = [Failure(i, token, 1, "error", "E: e", "") for i, _, token in leases]
             if failures:
@@ -155,7 +156,7 @@ class FaultMachine(StoryMachine):
         if worker not in self.world.alive:
             assert f"running:{worker}" not in self.now.keys, "a dead worker holds jobs"
         self.heartbeat(other)
-        self.claim(other, 4, ALL_CLASSES, HOUR_MS)
+        self.claim(other, Wish(HOUR_MS, 4, ALL_CLASSES))
         for lease in leases if late else ():
             self.report(lease, late, "")()
 
@@ -209,10 +210,10 @@ class FaultMachine(StoryMachine):
         self.heartbeat(worker)
         self.a_replica_hears_all()
         for _ in range(2 if again else 1):
-            self.claim(worker, 5, ALL_CLASSES, HOUR_MS)
+            self.claim(worker, Wish(HOUR_MS, 5, ALL_CLASSES))
             lost = self.own_lease(job_id, worker)
             self.the_replica_becomes_the_primary(0)
-        self.claim(worker, 5, ALL_CLASSES, HOUR_MS)
+        self.claim(worker, Wish(HOUR_MS, 5, ALL_CLASSES))
         if lost is not None:
             before = self.counters()
             self.report(lost, "ack", "")()
@@ -232,12 +233,12 @@ class FaultMachine(StoryMachine):
             self.heartbeat("w1")
             self.reap(99, 1000, HOUR_MS, 100)
             self.promote(100)
-            self.claim("w1", 20, ALL_CLASSES, HOUR_MS)
+            self.claim("w1", Wish(HOUR_MS, 20, ALL_CLASSES))
             acks = [
                 Ack(job_id, token, b"1", HOUR_MS)
                 for job_id, worker, token in self.running()
                 if worker == "w1"
             ]
             if acks:
-                self.ack("w1", acks, HOUR_MS, 1000, 0, {"": 0})
+                self.ack("w1", acks, 1000, Wish(HOUR_MS, 0, {"": 0}))
         assert not self.world.live(), f"{self.world.live()} jobs never end"

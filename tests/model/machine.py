@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from taskq.commands import Ack, Failure, NewJob
-from tests.model.pair import BEAT_MS, Pair
-from tests.model.world import ENDED, START_US
+from tests.model.calls import BEAT_MS, Calls
+from tests.model.rules_claim import Wish
+from tests.model.world import ENDED, START_US, of_class
 
 HOUR_MS = 3_600_000
 
@@ -31,6 +32,7 @@ slots = st.sampled_from(
         {"fragile": 2, "gpu": 2, "": 2},
         {"": 1, "gpu": 3},
         {"": 3, "gpu": 0},
+        {"fragile+gpu": 1, "gpu": 2},
     ]
 )
 moments = st.sampled_from(
@@ -39,7 +41,18 @@ moments = st.sampled_from(
     + [str(START_US // 1000 + ms) for ms in (-5_000, 2_000, 30_000)]
 )
 indexes = st.sampled_from(
-    ["ready", "ready:gpu", "ready:fragile", "scheduled", "retry", "dead", "dead", "done", "done"]
+    [
+        "ready",
+        "ready:gpu",
+        "ready:fragile",
+        "turned",
+        "scheduled",
+        "retry",
+        "dead",
+        "dead",
+        "done",
+        "done",
+    ]
 )
 queue_settings = st.fixed_dictionaries(
     {},
@@ -68,7 +81,7 @@ def new_jobs(draw: st.DrawFn) -> NewJob:
     )
 
 
-class QueueMachine(Pair, RuleBasedStateMachine):
+class QueueMachine(Calls, RuleBasedStateMachine):
     """One call a rule."""
 
     @initialize(tampering=st.sampled_from([False, False, False, True]))
@@ -110,8 +123,9 @@ class QueueMachine(Pair, RuleBasedStateMachine):
     @rule(tokens=st.sampled_from([1, 4]))
     def idle_workers_wake_up(self, tokens: int) -> None:
         """They take wake tokens off the list; what they then do is drawn by other rules."""
-        self.client.lpop(self.keys.wake, tokens)
-        self.world.wake = max(0, self.world.wake - tokens)
+        for job_class in self.world.wakes:
+            self.client.lpop(self.keys.prefix + of_class("wake", job_class), tokens)
+            self.world.wakes[job_class] = max(0, self.world.wakes[job_class] - tokens)
         self.look_anew()
 
     @rule(worker=workers)
@@ -120,12 +134,12 @@ class QueueMachine(Pair, RuleBasedStateMachine):
 
     @rule(worker=workers, limit=limits, slots=slots, keep=keeps)
     def a_worker_claims(self, worker: str, limit: int, slots: dict[str, int], keep: int) -> None:
-        self.claim(worker, limit, slots, keep)
+        self.claim(worker, Wish(keep, limit, slots, 1 + limit % 3))
 
     @rule(worker=workers, slots=slots)
     def a_worker_beats_and_claims(self, worker: str, slots: dict[str, int]) -> None:
         self.heartbeat(worker)
-        self.claim(worker, 3, slots, HOUR_MS)
+        self.claim(worker, Wish(HOUR_MS, 3, slots))
 
     @precondition(lambda self: bool(self.leases))
     @rule(data=st.data(), keep=keeps, done_max=few, limit=limits, slots=slots)
@@ -141,7 +155,10 @@ class QueueMachine(Pair, RuleBasedStateMachine):
             self.heartbeat(worker)
         self.repeatable(
             lambda: self.ack(
-                worker, acks, keep or HOUR_MS, done_max, limit if claims else 0, slots
+                worker,
+                acks,
+                done_max,
+                Wish(keep or HOUR_MS, limit if claims else 0, slots, 1 + limit % 3),
             ),
             lasting=True,
         )
@@ -298,7 +315,7 @@ class QueueMachine(Pair, RuleBasedStateMachine):
         due += [int(job["deadline_ms"]) for job in self.world.jobs.values() if "deadline_ms" in job]
         ahead = [at for at in due if at > self.world.now + early]
         if ahead:
-            self.pass_time(min(ahead) - early - self.world.now)
+            self.pass_time(int(min(ahead)) - early - self.world.now)
             self.promote(100)
 
     @rule()
@@ -308,4 +325,4 @@ class QueueMachine(Pair, RuleBasedStateMachine):
         """
         ends = [at for key, at in self.world.expiry.items() if key.startswith("job:")]
         if ends:
-            self.pass_time(min(ends) - self.world.now)
+            self.pass_time(min(ends) + 1 - self.world.now)

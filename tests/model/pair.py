@@ -1,14 +1,13 @@
 """One queue twice: on a real server and in the model. Every call is made on both, and all there is
 is compared.
 
-No Hypothesis here: tests/model/machine.py draws what to do.
+No Hypothesis here, and no single calls: tests/model/calls.py has them.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,40 +15,16 @@ from typing import Any, ClassVar
 
 import redis
 
-from taskq import commands
 from taskq.address import Address
-from taskq.commands import (
-    Ack,
-    Beat,
-    Buried,
-    Call,
-    ClaimedJob,
-    Claims,
-    Enqueued,
-    Failure,
-    Held,
-    NewJob,
-    Place,
-    Reaped,
-)
+from taskq.commands import Beat, Buried, Call, ClaimedJob, Claims, Held, Reaped
 from taskq.errors import TaskqError
-from taskq.keys import QueueKeys, type_of_key
+from taskq.keys import QueueKeys
 from taskq.scripts import ScriptSet
 from taskq.store_sync import SyncStore
-from tests.model import rules_jobs, rules_people, rules_workers
-from tests.model.snapshot import (
-    CLOCK,
-    CLOCK_LUA,
-    Snapshot,
-    check_alone,
-    check_claims,
-    check_step,
-    look,
-)
-from tests.model.world import DEAD_KEEP_MS, START_US, World
+from tests.model.invariants import check_features
+from tests.model.snapshot import CLOCK, CLOCK_LUA, Snapshot, check_alone, check_step, look
+from tests.model.world import START_US, World, alike
 
-BEAT_MS = 60_000
-EVERY_MS, GRACE_MS = 2_000, 2_500
 #: No key may run out by the real clock in the middle of an example; virtual time removes it (see
 #: `pass_time`).
 LEAST_TTL_MS = 60_000
@@ -126,6 +101,7 @@ class Pair:
             assert -1 <= left - ms < 50_000, f"{key} lives {ms} ms more, the model says {left}"
         check_alone(self.now, self.tampered)
         check_step(self.before, self.now, self.tampered)
+        check_features(self.before, self.now, self.world.now, self.tampered)
         self.check_conserved()
         self.check_told()
 
@@ -193,232 +169,6 @@ class Pair:
         for key, at in world.expiry.items():
             pipe.pexpire(self.keys.prefix + key, max(LEAST_TTL_MS, at - world.now))
 
-    # The calls, named after their scripts
-
-    def enqueue(self, jobs: list[NewJob], max_jobs: int, strict: bool) -> None:
-        jobs = [job._replace(job_class="") if job.id in self.tampered else job for job in jobs]
-        reply = self.agree(
-            lambda world: rules_jobs.enqueue(world, jobs, max_jobs, strict),
-            commands.enqueue(self.keys, jobs, max_jobs=max_jobs, all_or_none=strict),
-        )
-        if isinstance(reply, str):
-            self.unchanged()
-
-    def heartbeat(self, worker: str) -> None:
-        self.agree(
-            lambda world: rules_workers.heartbeat(world, worker, BEAT_MS),
-            commands.heartbeat(
-                self.keys,
-                worker,
-                ttl_ms=BEAT_MS,
-                rss=rules_workers.RSS,
-                slots=rules_workers.SLOTS,
-            ),
-        )
-
-    def retire(self, worker: str) -> None:
-        held = self.agree(
-            lambda world: rules_workers.retire(world, worker), commands.retire(self.keys, worker)
-        )
-        if held:
-            self.unchanged()
-
-    def claim(self, worker: str, limit: int, slots: dict[str, int], keep: int) -> None:
-        look = 1 + limit % 3
-        claims = self.agree(
-            lambda world: rules_workers.claim(world, worker, keep, limit, slots, look),
-            commands.claim(self.keys, worker, keep_ms=keep, limit=limit, slots=slots, look=look),
-        )
-        self.note_claims(claims, worker, limit, slots)
-
-    def note_claims(self, claims: Any, worker: str, limit: int, slots: dict[str, int]) -> None:
-        self.leases += [(job["id"], worker, job["token"]) for job in claims[5]]
-        check_claims(self.before, self.now, claims, limit, slots)
-
-    def ack(
-        self,
-        worker: str,
-        acks: list[Ack],
-        keep: int,
-        done_max: int,
-        limit: int,
-        slots: dict[str, int],
-    ) -> None:
-        look = 1 + limit % 3
-        claims: Any = self.agree(
-            lambda world: rules_workers.ack(
-                world, worker, acks, keep, done_max, limit, slots, look
-            ),
-            commands.ack(
-                self.keys,
-                worker,
-                acks,
-                keep_ms=keep,
-                done_max=done_max,
-                limit=limit,
-                slots=slots,
-                look=look,
-            ),
-        )
-        if limit:
-            self.note_claims(claims, worker, limit, slots)
-        elif len(claims[4]) == len(acks):
-            self.unchanged()
-
-    def fail(self, worker: str, failures: list[Failure], dead_max: int, keep: int) -> None:
-        words: Any = self.agree(
-            lambda world: rules_workers.fail(world, worker, failures, dead_max, keep),
-            commands.fail(
-                self.keys,
-                worker,
-                failures,
-                dead_keep_ms=DEAD_KEEP_MS,
-                dead_max=dead_max,
-                keep_ms=keep,
-            ),
-        )
-        if len(words) == len(failures) and set(words.values()) <= {"STALE", "ALREADY", "GONE"}:
-            self.unchanged()
-
-    def release(self, worker: str, jobs: list[tuple[str, str, str]], keep: int) -> None:
-        words: Any = self.agree(
-            lambda world: rules_workers.release(world, worker, jobs, keep),
-            commands.release(self.keys, worker, jobs, keep_ms=keep),
-        )
-        if len(words) == len(jobs) and set(words.values()) <= {"STALE", "GONE"}:
-            self.unchanged()
-
-    def progress(self, lease: tuple[str, str, str], fraction: float) -> None:
-        job_id, worker, token = lease
-        word = self.agree(
-            lambda world: rules_workers.progress(world, job_id, token, worker, fraction, "note"),
-            commands.progress(self.keys, job_id, token, worker, fraction, "note"),
-        )
-        if word != "OK":
-            self.unchanged()
-
-    def audit(self) -> None:
-        """What the scripts leave is well, in the eyes of the doctor, and repair leaves it alone."""
-        places = []
-        for name, content in self.now.keys.items():
-            if name.startswith("job:"):
-                places.append(Place(b"job", name.removeprefix("job:").encode()))
-                continue
-            kind = type_of_key(name.encode())
-            places.append(Place((kind or "stray").encode(), name.encode()))
-            if isinstance(content, dict) and (kind == "zset" or name in ("meta", "suspects")):
-                places += [Place(name.encode(), member.encode()) for member in content]
-        assert len(places) <= 100
-        self.agree(lambda world: [], commands.audit(self.keys, places))
-        call = commands.repair(self.keys, places, keep_ms=1, dead_keep_ms=1, alive_ms=1)
-        self.agree(lambda world: [], call)
-        self.unchanged()
-
-    def held(self, worker: str) -> None:
-        self.agree(
-            lambda world: rules_workers.held(world, worker), commands.held(self.keys, worker)
-        )
-        self.unchanged()
-
-    def promote(self, limit: int) -> None:
-        now_ms = self.world.now
-        self.agree(
-            lambda world: rules_jobs.promote(world, limit), commands.promote(self.keys, limit)
-        )
-        for name in ("scheduled", "retry"):
-            for job_id, due in self.before.index(name).items():
-                assert due <= now_ms or job_id in self.now.index(name), f"{job_id}: too early"
-
-    def reap(self, max_crashes: int, dead_max: int, keep: int, limit: int) -> None:
-        if self.tampering:
-            max_crashes = 99  # a damaged id must not come to be ready in two classes
-        lost = rules_jobs.lost_workers(self.world, EVERY_MS, GRACE_MS)
-
-        def choice(order: tuple[str, ...]) -> Callable[[World], object]:
-            return lambda world: rules_jobs.reap(
-                world, EVERY_MS, GRACE_MS, max_crashes, dead_max, keep, limit, order
-            )
-
-        self.agree_on(
-            [choice(order) for order in itertools.permutations(lost)],
-            commands.reap(
-                self.keys,
-                every_ms=EVERY_MS,
-                grace_ms=GRACE_MS,
-                max_crashes=max_crashes,
-                dead_keep_ms=DEAD_KEEP_MS,
-                dead_max=dead_max,
-                keep_ms=keep,
-                limit=limit,
-            ),
-        )
-
-    def bury(self, worker: str, max_crashes: int, dead_max: int, keep: int, limit: int) -> None:
-        if self.tampering:
-            max_crashes = 99
-        self.agree(
-            lambda world: rules_jobs.bury(
-                world, worker, "killed", max_crashes, dead_max, keep, limit
-            ),
-            commands.bury(
-                self.keys,
-                worker,
-                "killed",
-                max_crashes=max_crashes,
-                dead_keep_ms=DEAD_KEEP_MS,
-                dead_max=dead_max,
-                keep_ms=keep,
-                limit=limit,
-            ),
-        )
-
-    def cancel(self, job_id: str, keep: int, token: str, worker: str) -> None:
-        reply = self.agree(
-            lambda world: rules_people.cancel(world, job_id, keep, token, worker),
-            commands.cancel(self.keys, job_id, keep_ms=keep, token=token, worker=worker),
-        )
-        if isinstance(reply, str):
-            self.unchanged()
-
-    def revive(self, job_ids: list[str]) -> None:
-        self.agree(
-            lambda world: rules_people.revive(world, job_ids), commands.revive(self.keys, job_ids)
-        )
-
-    def forget(self, job_ids: list[str]) -> None:
-        self.agree(
-            lambda world: rules_people.forget(world, job_ids), commands.forget(self.keys, job_ids)
-        )
-
-    def purge(self, index: str, limit: int) -> None:
-        self.agree(
-            lambda world: rules_people.purge(world, index, limit),
-            commands.purge(self.keys, index, limit),
-        )
-
-    def pause(self) -> None:
-        self.agree(rules_people.pause, commands.pause(self.keys))
-
-    def resume(self) -> None:
-        self.agree(rules_people.resume, commands.resume(self.keys))
-
-    def configure(self, settings: dict[str, str]) -> None:
-        self.agree(
-            lambda world: rules_people.configure(world, settings),
-            commands.configure(self.keys, settings),
-        )
-
-    def watch(self, job_id: str, client: str) -> None:
-        channel = client and self.keys.ended_channel(client)
-        self.agree(
-            lambda world: rules_people.watch(world, job_id, channel),
-            commands.watch(self.keys, job_id, channel),
-        )
-
-    def stats(self) -> None:
-        self.agree(rules_people.stats, commands.stats(self.keys))
-        self.unchanged()
-
 
 def _outcome(do: Callable[[], object]) -> object:
     """A reply in a form that can be compared: the error's class, claims as plain fields."""
@@ -437,8 +187,8 @@ def _outcome(do: Callable[[], object]) -> object:
 
 def _job(job: ClaimedJob | dict[str, str]) -> dict[str, str]:
     if isinstance(job, dict):
-        return job
-    return {name.decode(): value.decode() for name, value in job.fields.items()}
+        return alike(job)
+    return alike({name.decode(): value.decode() for name, value in job.fields.items()})
 
 
 def _words(script: str, reply: object) -> Iterable[str]:
@@ -450,9 +200,10 @@ def _words(script: str, reply: object) -> Iterable[str]:
         words = list(reply.values())
     elif isinstance(reply, (Reaped, Buried)):
         words = [word for _, word, _ in reply.jobs]
-    elif isinstance(reply, Enqueued):
-        words = ["new"] * reply.created + ["DUP"] * len(reply.duplicates)
-        words += ["CONFLICT"] * len(reply.conflicts)
+    elif script == "enqueue" and isinstance(reply, tuple):
+        words = [str(reply[0])]
+        if reply[0] == "OK":
+            words = ["new"] * reply[2] + [word.split()[0] for _, word in reply[3]]
     elif isinstance(reply, Beat):
         words = ["asked"] * len(reply.cancels) + ["lapsed"] * reply.lapsed
     elif script in ("claim", "ack") and isinstance(reply, tuple):

@@ -1,4 +1,4 @@
-"""Producers and upkeep: what these scripts do, said in plain Python, one function per script, on a
+"""Upkeep: what these scripts do, said in plain Python, one function per script, on a
 World.
 
 Each takes the arguments of its namesake in taskq.commands and gives the reply that command parses,
@@ -7,72 +7,19 @@ or raises its error. Written from the promises in the scripts' headers, not from
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from taskq.commands import Buried, Enqueued, NewJob, Reaped
-from taskq.errors import JobConflict, QueueFull
+from taskq.commands import Buried, Reaped
+from tests.model.rules_limits import Ties, limits_due
+from tests.model.rules_order import Shares, turn
 from tests.model.rules_workers import RSS, SLOTS
-from tests.model.world import DEAD_KEEP_MS, World
+from tests.model.world import DEAD_KEEP_MS, Record, World, when
 
 
-def when(word: str, now: int) -> int | None:
-    if word == "":
-        return None
-    return now + int(word[1:]) if word[0] == "+" else int(word)
-
-
-def enqueue(world: World, jobs: Sequence[NewJob], max_jobs: int, all_or_none: bool) -> Enqueued:
-    fresh: dict[str, NewJob] = {}
-    duplicates, conflicts = set(), set()
-    for job in jobs:
-        record = world.jobs.get(job.id)
-        if record is None and job.id not in fresh:
-            fresh[job.id] = job
-            continue
-        known = (record["task"], record["payload"]) if record else _recipe(fresh[job.id])
-        (duplicates if known == _recipe(job) else conflicts).add(job.id)
-        if conflicts and all_or_none:
-            raise JobConflict(job.id)
-    limit = int(world.meta.get("max_jobs", max_jobs))
-    if (
-        fresh
-        and world.waiting({"", *(job.job_class for job in fresh.values())}) + len(fresh) > limit
-    ):
-        raise QueueFull("full")
-    due: dict[str, int] = {}
-    for job in fresh.values():
-        at, deadline = when(job.at, world.now), when(job.deadline, world.now)
-        later = at is not None and at > world.now
-        record = world.jobs[job.id] = {
-            "state": "scheduled" if later else "ready",
-            "task": job.task,
-            "payload": job.payload.decode(),
-            "enqueued_ms": str(world.now),
-        }
-        if job.priority != 5:
-            record["priority"] = str(job.priority)
-        if deadline is not None:
-            record["deadline_ms"] = str(deadline)
-        if job.job_class:
-            record["class"] = job.job_class
-            world.classes.add(job.job_class)
-        record.update(zip(map(str, job.extras[::2]), map(str, job.extras[1::2]), strict=True))
-        if later and at is not None:
-            due[job.id] = at
-        else:
-            world.ready(job.job_class)[job.id] = world.rank(job.priority, deadline, world.now)
-    world.wake_up(len(fresh) - len(due))
-    world.add_due("scheduled", due)
-    world.count("enqueued", len(fresh))
-    return Enqueued(world.now, len(fresh), frozenset(duplicates), frozenset(conflicts))
-
-
-def _recipe(job: NewJob) -> tuple[str, str]:
-    return job.task, job.payload.decode()
-
-
-def promote(world: World, limit: int) -> tuple[int, int]:
-    moved = 0
+def promote(world: World, limit: int, classes: Sequence[str]) -> tuple[int, int]:
+    """`classes`: in the order in which turned jobs are gone through."""
+    moved, shares = [], Shares(world)
     for home in ("scheduled", "retry"):
         for at, job_id in world.listed(home)[:limit]:
             if at > world.now:
@@ -80,14 +27,22 @@ def promote(world: World, limit: int) -> tuple[int, int]:
             del world.index(home)[job_id]
             job = world.jobs.get(job_id, {})
             if job.get("state") == home:
-                deadline = when(job.get("deadline_ms", ""), world.now)
                 job["state"] = "ready"
-                rank = world.rank(int(job.get("priority", 5)), deadline, at)
-                world.ready(job.get("class", ""))[job_id] = rank
-                moved += 1
-    world.wake_up(moved)
-    world.count("promoted", moved)
-    return moved, world.next_due()
+                job_class = job.get("class", "")
+                deadline = when(job.get("deadline_ms", ""), world.now)
+                world.ready(job_class)[job_id] = shares.rank(job, deadline, at)
+                moved.append(job_class)
+    world.count("promoted", len(moved))
+    jobs = len(moved)
+    if int(world.meta.get("timer_ms", world.now + 1)) <= world.now:
+        turning = world.index("timers").get("turn", math.inf) <= world.now
+        limits_due(world)
+        if turning:
+            moved += turn(world, shares, classes)
+        world.note_timer()
+    shares.close()
+    world.wake_each(moved)
+    return jobs, world.next_due()
 
 
 def lost_workers(world: World, every_ms: int, grace_ms: int) -> list[str]:
@@ -133,16 +88,17 @@ def reap(
         wait = min(wait, grace_ms - (world.now - since))
     taken: list[tuple[str, str, str]] = []
     seen = 0
+    look = _Look(world, max_crashes, keep_ms)
     for worker in lost:
-        held = world.listed(f"running:{worker}")
-        for _, job_id in held[: limit - seen]:
-            seen += 1
-            del world.index(f"running:{worker}")[job_id]
-            job = world.jobs.get(job_id, {})
-            if job.get("state") == "running" and job.get("worker") == worker:
-                how = _last_seen(world, worker)
-                word = _crash(world, job_id, worker, how, max_crashes, keep_ms)
-                taken.append((job_id, word, worker))
+        seen += look.at(worker, limit - seen)
+        if seen == limit:
+            break
+    look.ties.plan()
+    seen = 0
+    for worker in lost:
+        how = _last_seen(world, worker)
+        part, count = look.take(worker, how)
+        taken, seen = taken + part, seen + count
         if not world.index(f"running:{worker}"):
             _forget_worker(world, worker)
         if seen == limit:
@@ -152,7 +108,7 @@ def reap(
     world.meta.pop("slots", None)
     if slots:
         world.meta["slots"] = str(slots)
-    _count_taken(world, [word for _, word, _ in taken], dead_max, keep_ms)
+    look.close(dead_max)
     return Reaped(wait, taken)
 
 
@@ -169,17 +125,14 @@ def bury(
     how = f"; {how}{_last_seen(world, worker)}"
     if worker in world.alive:
         world.drop(f"alive:{worker}")
-    taken: list[tuple[str, str, str]] = []
-    for _, job_id in world.listed(f"running:{worker}")[:limit]:
-        del world.index(f"running:{worker}")[job_id]
-        job = world.jobs.get(job_id, {})
-        if job.get("state") == "running" and job.get("worker") == worker:
-            word = _crash(world, job_id, worker, how, max_crashes, keep_ms)
-            taken.append((job_id, word, worker))
+    look = _Look(world, max_crashes, keep_ms)
+    look.at(worker, limit)
+    look.ties.plan()
+    taken, _ = look.take(worker, how)
     more = bool(world.index(f"running:{worker}"))
     if not more:
         _forget_worker(world, worker)
-    _count_taken(world, [word for _, word, _ in taken], dead_max, keep_ms)
+    look.close(dead_max)
     return Buried(more, taken)
 
 
@@ -194,35 +147,80 @@ def _last_seen(world: World, worker: str) -> str:
     return f"; {RSS / 1e6:.0f} MB at its last heartbeat" if worker in world.vitals else ""
 
 
-def _count_taken(world: World, words: list[str], dead_max: int, keep_ms: int) -> None:
-    if "DEAD" in words:
-        world.trim("dead", DEAD_KEEP_MS, dead_max, 2 * words.count("DEAD") + 10)
-    if "CANCELLED" in words:
-        world.last_until("done", keep_ms)
-    world.wake_up(words.count("READY"))
-    world.count("crashed", len(words))
-    world.count("dead", words.count("DEAD"))
-    world.count("cancelled", words.count("CANCELLED"))
+class _Look:
+    """The jobs of lost workers: first all are looked at, then they are taken back."""
+
+    def __init__(self, world: World, max_crashes: int, keep_ms: int) -> None:
+        self.world, self.max_crashes, self.keep_ms = world, max_crashes, keep_ms
+        self.ties = Ties(world)
+        self.words: list[str] = []
+        self.back: list[str] = []
+        self.found: dict[str, list[str]] = {}
+
+    def at(self, worker: str, limit: int) -> int:
+        ids = [job_id for _, job_id in self.world.listed(f"running:{worker}")[:limit]]
+        self.found[worker] = ids
+        for job_id in filter(lambda job_id: self._ours(job_id, worker), ids):
+            self.ties.note(job_id, ends=self._word(self.world.jobs[job_id]) != "READY")
+        return len(ids)
+
+    def _ours(self, job_id: str, worker: str) -> bool:
+        job = self.world.jobs.get(job_id, {})
+        return job.get("state") == "running" and job.get("worker") == worker
+
+    def _word(self, job: Record) -> str:
+        """What becomes of a job whose worker died."""
+        if "cancel" in job:
+            return "CANCELLED"
+        crashes = int(job.get("crashes", 0)) + 1
+        return "DEAD" if crashes >= self.max_crashes else "READY"
+
+    def take(self, worker: str, how: str) -> tuple[list[tuple[str, str, str]], int]:
+        taken, ids = [], self.found.get(worker, [])
+        for job_id in ids:
+            ours = self._ours(job_id, worker)
+            del self.world.index(f"running:{worker}")[job_id]
+            if ours:
+                word = self._word(self.world.jobs[job_id])
+                self._crash(job_id, word, worker, how)
+                taken.append((job_id, word, worker))
+                self.words.append(word)
+        return taken, len(ids)
+
+    def _crash(self, job_id: str, word: str, worker: str, how: str) -> None:
+        world, job = self.world, self.world.jobs[job_id]
+        crashes = int(job.get("crashes", 0)) + 1
+        if word == "CANCELLED":
+            world.end(job_id, "cancelled", self.keep_ms, crashes=str(crashes))
+            world.announce(job, job_id, "cancelled")
+        elif word == "DEAD":
+            error = f"WorkerLost: worker {worker} died while it ran this job (crash {crashes}){how}"
+            fields = {"crashes": str(crashes), "reason": "worker_lost", "error": error}
+            world.end(job_id, "dead", DEAD_KEEP_MS, **fields)
+            world.announce(job, job_id, "dead", f"worker_lost\n{error}")
+            world.dead_by_crash += 1
+        else:
+            job.update(state="ready", crashes=str(crashes))
+            if crashes >= self.max_crashes - 1:
+                job["class"] = _fragile(job.get("class", ""))
+                world.know_class(job["class"])
+            world.ready(job.get("class", ""))[job_id] = float(job["rank"])
+            self.back.append(job.get("class", ""))
+
+    def close(self, dead_max: int) -> None:
+        world, words = self.world, self.words
+        if "DEAD" in words:
+            world.trim("dead", DEAD_KEEP_MS, dead_max, 2 * words.count("DEAD") + 10)
+        if "CANCELLED" in words:
+            world.last_until("done", self.keep_ms)
+        self.ties.settle()
+        world.wake_each(self.back)
+        world.count("crashed", len(words))
+        world.count("dead", words.count("DEAD"))
+        world.count("cancelled", words.count("CANCELLED"))
 
 
-def _crash(world: World, job_id: str, worker: str, how: str, max_crashes: int, keep_ms: int) -> str:
-    """The worker of a job died: what becomes of the job."""
-    job = world.jobs[job_id]
-    crashes = int(job.get("crashes", 0)) + 1
-    if "cancel" in job:
-        world.end(job_id, "cancelled", keep_ms, crashes=str(crashes))
-        world.announce(job, job_id, "cancelled")
-        return "CANCELLED"
-    if crashes >= max_crashes:
-        error = f"WorkerLost: worker {worker} died while it ran this job (crash {crashes}){how}"
-        fields = {"crashes": str(crashes), "reason": "worker_lost", "error": error}
-        world.end(job_id, "dead", DEAD_KEEP_MS, **fields)
-        world.announce(job, job_id, "dead", f"worker_lost\n{error}")
-        world.dead_by_crash += 1
-        return "DEAD"
-    job.update(state="ready", crashes=str(crashes))
-    if crashes >= max_crashes - 1:
-        job["class"] = "fragile"
-        world.classes.add("fragile")
-    world.ready(job.get("class", ""))[job_id] = int(job["rank"])
-    return "READY"
+def _fragile(job_class: str) -> str:
+    """A job whose next crash would be its last runs alone; what else it needs, it still needs."""
+    parts = [part for part in job_class.split("+") if part and part != "fragile"]
+    return "+".join(["fragile", *parts])

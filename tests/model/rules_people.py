@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from taskq.commands import Outcome, QueueStats
 from taskq.errors import JobNotFound, LeaseLost, WrongState
+from tests.model.rules_limits import Ties, leave_home, leave_parked, note_blocked
+from tests.model.rules_order import Shares
 from tests.model.rules_workers import SLOTS, owns
-from tests.model.world import ENDED, World
+from tests.model.world import ENDED, World, of_class
 
 MAX_WAITERS = 20
 
@@ -31,12 +33,13 @@ def cancel(world: World, job_id: str, keep_ms: int, token: str, worker: str) -> 
         job["cancel"] = "1"
         world.cancels.setdefault(job["worker"], set()).add(job_id)
         return False
-    home = {"running": f"running:{worker}", "ready": "ready"}.get(state, state)
-    if state == "ready" and "class" in job:
-        home = f"ready:{job['class']}"
-    del world.index(home)[job_id]
+    ties = Ties(world)
+    ties.note(job_id, ends=True)
+    ties.plan()
+    leave_home(world, job_id)
     world.end(job_id, "cancelled", keep_ms)
     world.last_until("done", keep_ms)
+    ties.settle()
     world.count("cancelled", 1)
     world.announce(job, job_id, "cancelled")
     return True
@@ -44,13 +47,12 @@ def cancel(world: World, job_id: str, keep_ms: int, token: str, worker: str) -> 
 
 def revive(world: World, ids: Sequence[str]) -> dict[str, str]:
     before = {job_id: world.jobs.get(job_id, {}).get("state", "NOT_FOUND") for job_id in ids}
-    words, revived = {}, set()
+    words, revived, shares = {}, [], Shares(world)
     for job_id in ids:
         words[job_id] = before[job_id]
         if job_id in revived or before[job_id] not in ("dead", "expired", "cancelled"):
             continue
         words[job_id] = "READY"
-        revived.add(job_id)
         job = world.jobs[job_id]
         kept = {
             "task",
@@ -62,18 +64,20 @@ def revive(world: World, ids: Sequence[str]) -> dict[str, str]:
             "note",
             "on_miss",
         }
-        kept |= {"timeout_ms", "class"}
-        if job.get("class") == "fragile":
-            del job["class"]
+        kept |= {"timeout_ms", "class", "group", "key", "cost", "limits", "tied", "charged"}
+        parts = [part for part in job.pop("class", "").split("+") if part not in ("", "fragile")]
+        if parts:
+            job["class"] = "+".join(parts)
         world.jobs[job_id] = {name: value for name, value in job.items() if name in kept}
         world.jobs[job_id]["state"] = "ready"
         world.expiry.pop(f"job:{job_id}")
         world.index("dead").pop(job_id, None)
         world.index("done").pop(job_id, None)
-        world.ready(job.get("class", ""))[job_id] = world.rank(
-            int(job.get("priority", 5)), None, world.now
-        )
-    world.wake_up(len(revived))
+        job = world.jobs[job_id]
+        world.ready(job.get("class", ""))[job_id] = shares.rank(job, None, world.now)
+        revived.append(job_id)
+    shares.close()
+    world.wake_each(world.jobs[job_id].get("class", "") for job_id in revived)
     world.count("revived", len(revived))
     return words
 
@@ -97,17 +101,31 @@ def purge(world: World, index: str, limit: int) -> tuple[int, int]:
     list.
     """
     members = world.listed(index)[:limit]
+    home, ties = index.partition(":")[0], Ties(world)
+    state = {"turned": "ready"}.get(home, home)
+    at_home = []
     for score, job_id in members:
-        del world.index(index)[job_id]
         job = world.jobs.get(job_id, {})
-        if index in ("dead", "done"):
-            at_home = job.get("ended_ms") == str(score)
+        if home in ("dead", "done"):
+            ours = job.get("ended_ms") == f"{score:.0f}"
         else:
-            at_home = job.get("state") == index.partition(":")[0]
-        if at_home:
-            world.live_lost += index not in ("dead", "done")
-            world.forget_record(job_id)
-            world.announce(job, job_id, "purged")
+            ours = job.get("state") == state
+            if ours:
+                ties.note(job_id, ends=True)
+        if ours:
+            at_home.append(job_id)
+    ties.plan()
+    for job_id in at_home:
+        world.live_lost += home not in ("dead", "done")
+        if home == "blocked":
+            leave_parked(world, job_id)
+        world.announce(world.jobs[job_id], job_id, "purged")
+        world.forget_record(job_id)
+    for _, job_id in members:
+        del world.index(index)[job_id]
+    if home == "blocked":
+        note_blocked(world)
+    ties.settle()
     world.count("purged", len(members))
     return len(members), len(world.index(index))
 
@@ -117,18 +135,10 @@ def pause(world: World) -> int:
 
 
 def resume(world: World) -> bool:
-    if world.ready(""):
-        world.wake_up(4)
+    for job_class in ("", *world.classes):
+        if world.ready(job_class):
+            world.wake_up(4, job_class)
     return world.meta.pop("paused", None) is not None
-
-
-def configure(world: World, settings: dict[str, str]) -> int:
-    changed = {name for name, value in settings.items() if world.meta.get(name, "") != value}
-    world.meta.update(settings)
-    for name in settings:
-        if world.meta[name] == "":
-            del world.meta[name]
-    return len(changed)
 
 
 def watch(world: World, job_id: str, channel: str) -> Outcome:
@@ -145,11 +155,19 @@ def watch(world: World, job_id: str, channel: str) -> Outcome:
 
 
 def stats(world: World) -> QueueStats:
-    classes = {name: len(world.ready(name)) for name in world.classes}
+    classes = {
+        name: len(world.ready(name)) + len(world.index(of_class("turned", name)))
+        for name in world.classes
+    }
     holders = {worker: len(world.index(f"running:{worker}")) for worker in world.holders}
+    parked = {}
+    for member in world.index("timers"):
+        kind, _, instance = member.partition(":")
+        if kind == "limit" and world.index(f"parked:{instance}"):
+            parked[instance] = len(world.index(f"parked:{instance}"))
     jobs = {name: len(world.index(name)) for name in ("scheduled", "retry", "dead", "done")}
-    jobs["ready"] = len(world.ready("")) + sum(classes.values())
-    jobs["running"], jobs["blocked"] = sum(holders.values()), 0
+    jobs["ready"] = len(world.ready("")) + len(world.index("turned")) + sum(classes.values())
+    jobs["running"], jobs["blocked"] = sum(holders.values()), len(world.index("blocked"))
     slots = {worker: SLOTS if worker in world.vitals else 0 for worker in world.holders}
     workers = {}
     for worker, count in holders.items():
@@ -160,6 +178,7 @@ def stats(world: World) -> QueueStats:
         rank, job_id = world.listed("ready")[0]
         head = (job_id, float(rank), int(world.jobs.get(job_id, {}).get("enqueued_ms", 0)))
     counters = {name: n for name, n in world.stats.items() if n}
-    due = world.next_due()
-    meta = dict(world.meta)
-    return QueueStats(world.now, jobs, classes, workers, meta, counters, due, head, slots, {}, {})
+    due, meta, limits = world.next_job_due(), dict(world.meta), dict(world.hash("limits"))
+    return QueueStats(
+        world.now, jobs, classes, workers, meta, counters, due, head, slots, parked, limits
+    )

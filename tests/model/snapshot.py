@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import redis
 
-from tests.model.world import ENDED, Record, Value, alike
+from tests.model.world import ENDED, Record, Value, alike, of_class
 
 CLOCK = "model:clock"
 #: Put in the place of lua/include/now_us.lua.
@@ -34,6 +34,7 @@ end
 redis.call('INCR', KEYS[1])
 return keys
 """
+_LIVE = ("ready", "scheduled", "retry", "running", "blocked")
 _HOMES = {"scheduled": "scheduled", "retry": "retry", "blocked": "blocked"}
 
 
@@ -89,7 +90,7 @@ def home_of(job: Record) -> str:
     """The index that must list a job, by its own record; '' for one that has ended."""
     state = job["state"]
     if state == "ready":
-        return f"ready:{job['class']}" if "class" in job else "ready"
+        return of_class("ready", job.get("class", ""))
     if state == "running":
         return f"running:{job['worker']}"
     return _HOMES.get(state, "")
@@ -100,10 +101,14 @@ def check_alone(now: Snapshot, tampered: Collection[str]) -> None:
     _check_homes(now, tampered)
     _check_lives(now)
     _check_workers(now)
-    wake = now.keys.get("wake", 0)
-    assert isinstance(wake, int), "the wake list holds no tokens"
-    assert wake <= 4, f"{wake} wake tokens"
+    for name in now.keys:
+        if name == "wake" or name.startswith("wake:"):
+            wake = now.keys[name]
+            assert isinstance(wake, int), f"{name} holds no tokens"
+            assert wake <= 4, f"{wake} tokens in {name}"
     for name, content in now.keys.items():
+        if name == "timers":
+            continue
         for score in content.values() if isinstance(content, dict) else ():
             if isinstance(score, float):
                 assert math.isfinite(score), f"{name}: score {score!r}"
@@ -122,8 +127,10 @@ def _check_homes(now: Snapshot, tampered: Collection[str]) -> None:
     for job_id in (listed.keys() | jobs.keys()) - set(tampered):
         where = listed.get(job_id, [])
         assert job_id in jobs, f"{job_id} is listed in {where} and has no record"
-        assert jobs[job_id]["state"] in (*ENDED, "ready", "scheduled", "retry", "running")
+        assert jobs[job_id]["state"] in (*ENDED, *_LIVE)
         home = home_of(jobs[job_id])
+        if where == [of_class("turned", jobs[job_id].get("class", ""))]:
+            home = home and where[0] if jobs[job_id]["state"] == "ready" else home
         assert where == ([home] if home else []), f"{job_id} is listed in {where}: {jobs[job_id]}"
     for name, states in (("dead", {"dead"}), ("done", set(ENDED) - {"dead"})):
         for job_id, score in now.index(name).items():
@@ -145,8 +152,10 @@ def _check_lives(now: Snapshot) -> None:
             assert "cancel" not in job or ended, f"{job_id}: asked to cancel, {job['state']}"
     for name in now.keys:
         kind = name.partition(":")[0]
-        wanted = kind in ("dead", "done", "alive") or name.startswith("stats:")
-        assert kind == "job" or (name in now.ttl) == wanted, f"{name}: TTL {now.ttl.get(name)}"
+        wanted = kind in ("dead", "done", "alive", "rate") or name.startswith("stats:")
+        assert kind in ("job", "unique") or (name in now.ttl) == wanted, (
+            f"{name}: TTL {now.ttl.get(name)}"
+        )
 
 
 def _check_workers(now: Snapshot) -> None:
@@ -178,33 +187,3 @@ def check_step(before: Snapshot, now: Snapshot, tampered: Collection[str]) -> No
         if job.get("attempt", "0") > was.get("attempt", "0"):
             assert job.get("crashes") == was.get("crashes"), f"{job_id}: a failure is no crash"
         assert (was["task"], was["payload"]) == (job["task"], job["payload"])
-
-
-def check_claims(
-    before: Snapshot, now: Snapshot, claims: Any, limit: int, slots: dict[str, int]
-) -> None:
-    """What must hold of any claim: nothing granted that was due to expire or while paused, in the
-    order of rank, no more than asked for, and nothing better left behind.
-    """
-    word, now_ms, granted = claims[0], claims[1], claims[5]
-    assert not granted or (word == "OK" and "paused" not in now.hash("meta"))
-    for job in granted:
-        if job.get("on_miss") != "run":
-            assert int(job.get("deadline_ms", now_ms + 1)) > now_ms, f"{job['id']} is too late"
-    names = {f"ready:{name}" if name else "ready": room for name, room in slots.items()}
-    gone: dict[str, list[tuple[float, str]]] = {}
-    for name, room in names.items():
-        was, left = before.index(name), now.index(name)
-        gone[name] = sorted((rank, job_id) for job_id, rank in was.items() if job_id not in left)
-        assert len(gone[name]) <= room, f"{len(gone[name])} from {name}, room for {room}"
-    taken = sorted(one for ones in gone.values() for one in ones)
-    assert len(taken) <= limit
-    ids = {job["id"] for job in granted}
-    order = [job_id for _, job_id in taken if job_id in ids]
-    assert [job["id"] for job in granted] == order, "not in the order of rank"
-    for name, room in names.items() if word == "OK" else ():
-        left_behind = [(rank, job_id) for job_id, rank in now.index(name).items()]
-        if left_behind and len(gone[name]) < room:
-            assert len(taken) == limit, f"{name} has jobs and the worker has room"
-            assert not taken or min(left_behind) > taken[-1], "a better job was left behind"
-        assert not left_behind or not gone[name] or min(left_behind) > gone[name][-1]

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from taskq.commands import Ack, Failure, NewJob
+from tests.model.calls import EVERY_MS, GRACE_MS
 from tests.model.machine import HOUR_MS, Lease, QueueMachine, few, id_lists, ids, keeps, workers
-from tests.model.pair import EVERY_MS, GRACE_MS
+from tests.model.rules_claim import Wish
 
 reap_limits = st.sampled_from([100, 100, 1, 2])
 
@@ -47,7 +48,7 @@ class StoryMachine(QueueMachine):
         jobs = [NewJob(i, "task", i.encode(), job_class=job_class) for i in job_ids]
         self.enqueue(jobs, 1000, False)
         self.heartbeat(worker)
-        self.claim(worker, limit, {"": 3, "gpu": 2}, HOUR_MS)
+        self.claim(worker, Wish(HOUR_MS, limit, {"": 3, "gpu": 2}))
 
     @rule(
         worker=workers,
@@ -57,7 +58,7 @@ class StoryMachine(QueueMachine):
     )
     def a_worker_dies(self, worker: str, max_crashes: int, limit: int, comes_back: bool) -> None:
         self.heartbeat(worker)
-        self.claim(worker, 3, {"": 3, "fragile": 1, "gpu": 2}, HOUR_MS)
+        self.claim(worker, Wish(HOUR_MS, 3, {"": 3, "fragile": 1, "gpu": 2}))
         self.die(worker, max_crashes, limit, comes_back)
 
     @precondition(lambda self: bool(self.running()))
@@ -82,7 +83,7 @@ class StoryMachine(QueueMachine):
             self.heartbeat(worker)
             self.cancel(job_id, keep, token, worker)
         else:
-            self.ack(worker, [Ack(job_id, token, b"", keep)], HOUR_MS, 1000, 0, {"": 0})
+            self.ack(worker, [Ack(job_id, token, b"", keep)], 1000, Wish(HOUR_MS, 0, {"": 0}))
 
     @precondition(lambda self: bool(self.running()))
     @rule(
@@ -98,9 +99,9 @@ class StoryMachine(QueueMachine):
         self.release(worker, [(job_id, token, "")], HOUR_MS)
         self.pass_time(ms)
         self.heartbeat(worker)
-        self.claim(worker, 5, {"": 5, "gpu": 5}, HOUR_MS)
+        self.claim(worker, Wish(HOUR_MS, 5, {"": 5, "gpu": 5}))
         if late == "acks":
-            self.ack(worker, [Ack(job_id, token, b"1", HOUR_MS)], HOUR_MS, 1000, 0, {"": 0})
+            self.ack(worker, [Ack(job_id, token, b"1", HOUR_MS)], 1000, Wish(HOUR_MS, 0, {"": 0}))
         elif late == "fails":
             self.fail(worker, [Failure(job_id, token, 1, "error", "E: e", "")], 1000, HOUR_MS)
         elif late == "releases":
@@ -117,7 +118,7 @@ class StoryMachine(QueueMachine):
         mine = [(job_id, token) for job_id, who, token in self.running() if who == worker]
         if well:
             acks = [Ack(*lease, b"1", HOUR_MS) for lease in mine]
-            self.ack(worker, acks, HOUR_MS, keep_most, 0, {"": 0})
+            self.ack(worker, acks, keep_most, Wish(HOUR_MS, 0, {"": 0}))
         else:
             failures = [Failure(*lease, None, "error", "E: e", "") for lease in mine]
             self.fail(worker, failures, keep_most, HOUR_MS)
@@ -130,8 +131,8 @@ class StoryMachine(QueueMachine):
         job_id, worker, token = data.draw(st.sampled_from(self.running()))
         self.heartbeat(worker)
         self.pause()
-        self.ack(worker, [Ack(job_id, token, b"1", HOUR_MS)], HOUR_MS, 1000, limit, {"": 2})
-        self.claim(worker, limit, {"": 2}, HOUR_MS)
+        self.ack(worker, [Ack(job_id, token, b"1", HOUR_MS)], 1000, Wish(HOUR_MS, limit, {"": 2}))
+        self.claim(worker, Wish(HOUR_MS, limit, {"": 2}))
         if goes_on:
             self.resume()
 
@@ -158,7 +159,7 @@ class StoryMachine(QueueMachine):
         job = NewJob(job_id, "task", job_id.encode())
         self.enqueue([job], 1000, False)
         self.heartbeat(worker)
-        self.claim(worker, 5, {"": 5}, HOUR_MS)
+        self.claim(worker, Wish(HOUR_MS, 5, {"": 5}))
         lease = self.own_lease(job_id, worker)
         if lease is None:
             return
@@ -166,17 +167,17 @@ class StoryMachine(QueueMachine):
             failure = Failure(job_id, lease[2], None, "error", "ValueError: no", "")
             self.fail(worker, [failure], 1000, HOUR_MS)
         acks = [Ack(job_id, lease[2], b"1", HOUR_MS)]
-        self.ack(worker, acks, 2 * HOUR_MS, 1000, 0, {"": 0})
+        self.ack(worker, acks, 1000, Wish(2 * HOUR_MS, 0, {"": 0}))
         self.the_next_record_runs_out()
         self.enqueue([job._replace(at=later), NewJob("other", "task", b"")], 1000, False)
         if purged:
             self.purge("dead" if dies else "done", 200)
         self.heartbeat(worker)
-        self.claim(worker, 5, {"": 5}, HOUR_MS)
+        self.claim(worker, Wish(HOUR_MS, 5, {"": 5}))
         lease = self.own_lease("other", worker)
         if lease is not None:
             acks = [Ack("other", lease[2], b"1", HOUR_MS)]
-            self.ack(worker, acks, 2 * HOUR_MS, 1, 0, {"": 0})
+            self.ack(worker, acks, 1, Wish(2 * HOUR_MS, 0, {"": 0}))
 
     # Damage. The engine need not mend it, but must neither run a job twice at a time nor lose
     # another one.
@@ -203,7 +204,7 @@ class StoryMachine(QueueMachine):
         self.look_anew()
         if index == "ready":
             self.heartbeat("w1")
-            self.claim("w1", 3, {"": 3}, HOUR_MS)
+            self.claim("w1", Wish(HOUR_MS, 3, {"": 3}))
         elif kind in ("scheduled", "retry"):
             self.promote(100)
         elif other:

@@ -48,7 +48,7 @@ MET = """
 ack job|ack STALE|ack ALREADY|ack GONE|ack PAUSED|ack LAPSED
 cancel True|cancel False|cancel JobNotFound|cancel LeaseLost|cancel WrongState
 claim job|claim PAUSED|claim LAPSED
-audit|repair|enqueue new|enqueue DUP|enqueue CONFLICT|enqueue QueueFull|enqueue JobConflict
+audit|repair|enqueue new|enqueue DUP|enqueue CONFLICT|enqueue FULL
 fail RETRY|fail DEAD|fail CANCELLED|fail STALE|fail ALREADY|fail GONE
 forget GONE|heartbeat lapsed|heartbeat asked|held|pause|resume|configure|stats|retire
 progress OK|progress STALE|progress GONE|promote job|purge job|watch

@@ -1,8 +1,8 @@
 """The model's memory: where every job of one queue is, in plain Python, and the moves all scripts
 share.
 
-What the scripts do is in tests/model/rules_*.py. Nothing here reads lua/ or talks to a server. Times
-are Unix ms, `now_us` apart. Keys are named without the queue's prefix.
+What the scripts do is in tests/model/rules_*.py. Nothing here reads lua/ or talks to a server.
+Times are Unix ms, `now_us` apart. Keys are named without the queue's prefix.
 """
 
 from __future__ import annotations
@@ -23,17 +23,11 @@ Value = dict[str, str] | dict[str, float] | frozenset[str] | str | int
 Record = dict[str, str]
 
 
-def of_class(name: str, job_class: str) -> str:
-    """The key of a class in a family that has one for each; '' is the common class."""
-    return f"{name}:{job_class}" if job_class else name
-
-
-def alike(record: Record) -> Record:
-    """A hash whose fractions are written in one way: servers differ in how they print them."""
-    return {
-        name: f"{float(value):.17g}" if name in ("rank", "charged", "vtime") else value
-        for name, value in record.items()
-    }
+def when(word: str, now: int) -> int | None:
+    """A point in time as producers write it: '', ms, or +ms."""
+    if word == "":
+        return None
+    return now + int(word[1:]) if word[0] == "+" else int(word)
 
 
 def of_class(name: str, job_class: str) -> str:
@@ -154,9 +148,7 @@ class World:
 
     # Moves that scripts share
 
-    def rank(
-        self, priority: int, deadline: int | None, at: float, start: float = 0.0
-    ) -> float:
+    def rank(self, priority: int, deadline: int | None, at: float, start: float = 0.0) -> float:
         """By the queue's policy, from taskq.rank. `start`: virtual, for `fair`."""
         at = int(at)
         if self.meta.get("policy") == "fair":
@@ -261,14 +253,22 @@ class World:
 
     # Looks
 
+    def next_job_due(self) -> int:
+        """Ms until the next job is due; -1 when none is."""
+        due = [*self.index("scheduled").values(), *self.index("retry").values()]
+        return max(0, int(min(due)) - self.now) if due else -1
+
     def next_due(self) -> int:
+        """The same, and for what else has a time."""
         due = [*self.index("scheduled").values(), *self.index("retry").values()]
         due += [at for at in self.index("timers").values() if at < math.inf]
         return max(0, int(min(due)) - self.now) if due else -1
 
     def waiting(self, classes: Iterable[str]) -> int:
         """Jobs that count against max_jobs."""
-        names = ["scheduled", "retry", "blocked", *(of_class("ready", name) for name in classes)]
+        names = ["scheduled", "retry", "blocked"]
+        for name in classes:
+            names += [of_class("ready", name), of_class("turned", name)]
         return sum(len(self.index(name)) for name in names)
 
     def live(self) -> int:

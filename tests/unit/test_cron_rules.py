@@ -48,6 +48,22 @@ def test_ticks_are_later_than_the_time_asked_for_to_the_millisecond() -> None:
     assert next_tick(Every(60), minute + 1) == minute + 60_000
 
 
+@pytest.mark.parametrize(
+    ("line", "first"),
+    [
+        ("0 0 * * fri#2", (2026, 1, 9)),
+        ("0 0 * * 5L", (2026, 1, 30)),
+        ("0 0 L * *", (2026, 1, 31)),
+        ("0 0 * feb *", (2026, 2, 1)),
+        ("0 0 13 * sun", (2026, 1, 4)),
+        ("0 0 3 * sun", (2026, 1, 3)),
+        ("30 0 0 2 * *", (2026, 1, 2, 0, 0, 30)),
+    ],
+)
+def test_what_cron_lines_can_say(line: str, first: tuple[int, ...]) -> None:
+    assert next_tick(cron_rule(line), ms(2026, 1, 1, 0, 1)) == ms(*first)
+
+
 # In Rome on 29 March 2026 there is no time from 2:00 to 3:00; on 25 October 2026 it comes twice.
 
 

@@ -31,14 +31,14 @@ def take(results: Results, server: Server, *, quick: bool) -> None:
     for _ in range(rounds):
         first = 0.0
         for variant in VARIANTS:
-            rate, cpu = _drain(server, variant, jobs)
-            first = first or rate
-            values = {"rate": rate, "ratio": rate / first, "server CPU": cpu}
+            values = _drain(server, variant, jobs)
+            first = first or values["rate"]
+            values["ratio"] = values["rate"] / first
             results.add(NAME, "drain", variant, "real", values)
 
 
-def _drain(server: Server, variant: str, jobs: int) -> tuple[float, float]:
-    """Jobs a second, and the server's CPU for each, µs."""
+def _drain(server: Server, variant: str, jobs: int) -> dict[str, float]:
+    """Jobs a second, and for each job CPU in µs, and calls of scripts."""
     server.clear()
     system = systems.system("taskq", server.url, server.namespace)
     try:
@@ -61,11 +61,16 @@ def _drain(server: Server, variant: str, jobs: int) -> tuple[float, float]:
             command = [sys.executable, "-m", "taskq", "worker", f"{_APP}:app", "-c", str(_SLOTS)]
             with WorkerProcess(command, env, system.worker_is_up) as worker:
                 time.sleep(_SETTLE)
-                before, began = server.read(), time.perf_counter()
+                before, own, began = server.read(), worker.cpu, time.perf_counter()
                 system.go()
                 worker.wait_until(lambda: system.finished() >= jobs, 120, "finish")
                 wall = time.perf_counter() - began
-                cpu = server.read().since(before).cpu
-            return jobs / wall, cpu / jobs * 1e6
+                own, used = worker.cpu - own, server.read().since(before)
+            return {
+                "rate": jobs / wall,
+                "server CPU": used.cpu / jobs * 1e6,
+                "worker CPU": own / jobs * 1e6,
+                "script calls": used.calls("evalsha") / jobs,
+            }
     finally:
         system.close()

@@ -38,12 +38,13 @@ async def produce():
 
 
 async def work():
-    """Run jobs until told to stop; note number, start and end of each."""
+    """Run jobs until told to stop; note number and start of each, then number, start and end."""
     wanted = order()
 
     async def process(job, _token):
         number, seconds = job.data
         began = time.time_ns()
+        out.write(number, began)
         await asyncio.sleep(seconds)
         out.write(number, began, time.time_ns(), 1, 0)
 

@@ -18,6 +18,7 @@ out = notes() if sys.argv[1] == "produce" else None
 @huey.task()
 def work(number, seconds):
     began = time.time_ns()
+    out.write(number, began)
     time.sleep(seconds)
     out.write(number, began, time.time_ns(), 1, 0)
 

@@ -19,13 +19,14 @@ _out: Notes | None = None
 
 @app.task
 async def work(ctx: Context, number: int, seconds: float) -> None:
-    """Sleep; note number, start, end, whether it came to its end, and token."""
+    """Sleep; note number, start and token, then also its end, and whether it was its own."""
+    assert _out is not None
     began, well = time.time_ns(), 0
+    _out.write(number, began, ctx.token)
     try:
         await asyncio.sleep(seconds)
         well = 1
     finally:
-        assert _out is not None
         _out.write(number, began, time.time_ns(), well, ctx.token)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from taskq.cli import exits
 from taskq.cli.command import Command
-from taskq.cli.kinds import Name, Span
-from taskq.cli.screen import note
+from taskq.cli.kinds import Name, Span, Unique
+from taskq.cli.screen import note, span
 from taskq.cli.session import Session
 from taskq.cli.setting_options import ENQUEUE, common_options, setting_options
 from taskq.cli.values import argument, jsonable, keyword_arguments
@@ -58,6 +59,23 @@ Prints the job's id; with --wait its result as JSON, or its error on stderr with
     type=Name("job id"),
     help="The job's id; the same call twice with one id is one job.",
 )
+@click.option("--group", help="The group it counts for in a fair queue.")
+@click.option("--key", help="With --unique: what it is unique by.  [default: task and arguments]")
+@click.option(
+    "--unique",
+    type=Unique(),
+    help="One live job for each key: queued, running, or for so many seconds.",
+)
+@click.option(
+    "--on-duplicate",
+    type=click.Choice(("keep", "replace", "extend")),
+    help="With --unique: what becomes of a second.  [default: keep]",
+)
+@click.option(
+    "--admit",
+    type=click.Choice(("warn", "reject")),
+    help="Say, or end with 4, when it would start after its --deadline.",
+)
 @click.option("--wait", is_flag=True, help="Wait for the result and print it.")
 @click.option("--timeout", type=Span(), help="How long to --wait.  [default: for ever]")
 @setting_options(ENQUEUE)
@@ -73,6 +91,11 @@ def command(
     deadline: float | None,
     delay: float | None,
     job_id: str | None,
+    group: str | None,
+    key: str | None,
+    unique: str | float | None,
+    on_duplicate: str | None,
+    admit: str | None,
     wait: bool,
     timeout: float | None,
 ) -> int:
@@ -87,6 +110,11 @@ def command(
         "deadline": deadline,
         "delay": delay,
         "id": job_id,
+        "group": group,
+        "key": key,
+        "unique": unique,
+        "on_duplicate": on_duplicate,
+        "admit": admit,
     }
     words = {name: value for name, value in words.items() if value is not None}
     app: Any
@@ -104,6 +132,9 @@ def command(
             click.echo(job.id)
             if job.duplicate:
                 note(f"job {job.id} was there already")
+            if job.predicted_start is not None:
+                left = (job.predicted_start - datetime.now(UTC)).total_seconds()
+                note(f"job {job.id} should start in about {span(max(0.0, left))}")
             return exits.OK
         return _wait(job, timeout)
     finally:

@@ -11,7 +11,6 @@ import click
 from taskq import commands
 from taskq.cli import exits, shapes
 from taskq.cli.command import LazyGroup
-from taskq.cli.explain import explain as reasons_for
 from taskq.cli.options import ids_argument, json_option, queue_option
 from taskq.cli.screen import Cell, ago, note, print_json, say, say_block, span, table
 from taskq.cli.session import Session
@@ -19,12 +18,11 @@ from taskq.cli.setting_options import common_options
 from taskq.codec import Codec
 from taskq.errors import JobNotFound, TaskqError, WrongState
 from taskq.inspect import LISTABLE, Inspector
-from taskq.job import JobInfo
 from taskq.keys import QueueKeys, check_name
 from taskq.partitioned import find_job, jobs_of, partitions_of
 from taskq.rights import check_rights
 from taskq.store import Store
-from taskq.views import Entry
+from taskq.views import Entry, Explanation
 
 #: What is done to one job; the words say how it went.
 Action = Callable[[Store, QueueKeys, str], Awaitable[str]]
@@ -35,10 +33,11 @@ _COLOURS = {
     "dead": "red",
     "expired": "yellow",
     "retry": "yellow",
+    "blocked": "yellow",
     "running": "cyan",
     "completed": "green",
 }
-_DEFAULT_STATES = ("running", "ready", "retry", "scheduled", "dead")
+_DEFAULT_STATES = ("running", "ready", "blocked", "retry", "scheduled", "dead")
 
 _EXAMPLES = (
     ("taskq job ls --state dead", "what was given up, newest first"),
@@ -61,7 +60,8 @@ def command() -> None:
         ("taskq job ls --state completed --json", "what went well, for programs"),
     ),
     notes="--json prints a list of {id, queue, task, state, priority, attempt, crashes, deadline_at, enqueued_at,"
-    " started_at, ended_at, worker, reason, error, progress, note, cancel_requested, class, due_at}.",
+    " started_at, ended_at, worker, reason, error, progress, note, cancel_requested, class, group, blocked_by,"
+    " due_at}.",
 )
 @click.option(
     "-s",
@@ -138,6 +138,8 @@ def _row(entry: Entry) -> list[str | Cell]:
         or (info.worker if info.state == "running" else "")
         or ""
     )
+    if info.state == "blocked":
+        about = f"waits for limit {info.fields.get('blocked_by', b'?').decode('utf-8', 'replace')}"
     if info.job_class:
         about = f"[{info.job_class}] {about}".rstrip()
     return [
@@ -221,7 +223,9 @@ def _cut(text: str) -> str:
         (f"taskq job explain {_ID} --json", "for programs"),
         (f"taskq job explain {_ID} --queue mail", "without asking all queues"),
     ),
-    notes="--json prints {id, queue, state, reasons [...]}, the most important reason first.",
+    notes="--json prints {id, queue, task, state, reason, reasons [...], remedies [...], predicted_start_at,"
+    " explained [{code, sentence, details, remedies}]}, the most important reason first. The codes and their"
+    " details are in docs/explain.md.",
 )
 @click.argument("job_id", metavar="ID")
 @queue_option
@@ -231,19 +235,16 @@ def _cut(text: str) -> str:
 def explain(session: Session, job_id: str, queue: str | None, as_json: bool) -> None:
     """Why a job is where it is: paused, due later, behind others, nobody to run it ..."""
 
-    async def look(inspector: Inspector) -> tuple[JobInfo, list[str]]:
+    async def look(inspector: Inspector) -> Explanation:
         job = await find_job(inspector, _checked(job_id), queue)
-        view = await inspector.queue(job.queue)
-        workers = await inspector.workers()
-        return job, reasons_for(job, view, workers, await inspector.place(job))
+        return await inspector.explain(job.id, job.queue)
 
-    job, reasons = session.look(look)
+    found = session.look(look)
     if as_json:
-        print_json({"id": job.id, "queue": job.queue, "state": str(job.state), "reasons": reasons})
+        print_json(shapes.explanation(found))
         return
-    say(f"job {job.id} ({job.task}) in queue {job.queue} is {job.state}")
-    for reason in reasons:
-        say(f"- {reason}")
+    for line in str(found).splitlines():
+        say(line)
 
 
 @command.command(

@@ -1,24 +1,24 @@
-"""`taskq queue pause|resume|purge|set`: change a queue."""
+"""`taskq queue pause|resume|purge`: stop a queue or a part of it, go on, empty it."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import click
 
 from taskq import commands
 from taskq.cli import exits
 from taskq.cli.command import Command
-from taskq.cli.kinds import Span
+from taskq.cli.kinds import Name
 from taskq.cli.options import queue_argument
+from taskq.cli.places import all_keys, keys_of, register
 from taskq.cli.screen import note, say
 from taskq.cli.session import Session
 from taskq.cli.setting_options import common_options
-from taskq.inspect import Inspector
-from taskq.keys import QueueKeys, SharedKeys
-from taskq.partition import queue_of
-from taskq.partitioned import partitions_of, whole_of
-from taskq.queue_settings import POLICIES, QueueSettings
+from taskq.keys import QueueKeys
+from taskq.limit_writer import write_limits
+from taskq.partitioned import whole_of
 from taskq.rights import check_rights
 from taskq.store import Store
 from taskq.views import QueueView
@@ -27,54 +27,91 @@ from taskq.views import QueueView
 PURGEABLE = ("ready", "scheduled", "retry", "dead", "done")
 
 
+def _task_and_group(fn: Callable[..., None]) -> Callable[..., None]:
+    """Options that narrow a pause to one task, or to one group."""
+    fn = click.option("--group", help="Only jobs of this group.")(fn)
+    return click.option("--task", type=Name("task name"), help="Only jobs of this task.")(fn)
+
+
+def _kind(task: str | None, group: str | None) -> tuple[str, str] | None:
+    if task and group:
+        raise click.UsageError("give --task or --group, not both")
+    return ("task", task) if task else ("group", group) if group else None
+
+
 @click.command(
     cls=Command,
     examples=(
         ("taskq queue pause mail", "stop claims; running jobs go on, enqueue still works"),
-        ("taskq queue resume mail", "go on"),
-        ("taskq queue pause mail --redis-url redis://db:6379", "in another Redis"),
+        ("taskq queue pause mail --task newsletter", "start no more jobs of one task"),
+        ("taskq queue pause mail --group acme", "nor of one group"),
     ),
     notes="A queue that does not exist yet may be paused too. Partitions that are used for the first time"
     " later are not paused.",
 )
 @queue_argument
+@_task_and_group
 @common_options()
 @click.pass_obj
-def pause(session: Session, queue: str) -> None:
-    """Claim nothing from a queue until resume. Running jobs go on."""
+def pause(session: Session, queue: str, task: str | None, group: str | None) -> None:
+    """Start nothing from a queue, or of one task or group of it, until resume. Running jobs go on."""
+    what = _kind(task, group)
+    definitions = commands.pausing(*what) if what else {}
 
     async def work(store: Store) -> None:
-        await _register(session, store, queue)
-        for keys in await _all_keys(session, store, queue):
-            await store.run(commands.pause(keys), tries=3)
+        await register(session, store, queue)
+        for keys in await all_keys(session, store, queue):
+            await check_rights(store, keys, "limit" if what else "pause")
+            if what:
+                await write_limits(store, keys, definitions)
+            else:
+                await store.run(commands.pause(keys), tries=3)
 
     session.run(work)
-    note(f"queue {queue} is paused: `taskq queue resume {queue}` ends it")
+    name, option = _words(what, queue)
+    note(f"{name} is paused: `taskq queue resume {queue}{option}` ends it")
 
 
 @click.command(
     cls=Command,
     examples=(
         ("taskq queue resume mail", "allow claims again"),
-        ("taskq queue resume mail -v", "with debug output"),
-        ("taskq queue resume mail --namespace staging", "in another namespace"),
+        ("taskq queue resume mail --task newsletter", "of one task"),
+        ("taskq queue resume mail --group acme", "of one group"),
     ),
 )
 @queue_argument
+@_task_and_group
 @common_options()
 @click.pass_obj
-def resume(session: Session, queue: str) -> None:
-    """Allow claims from a paused queue again."""
+def resume(session: Session, queue: str, task: str | None, group: str | None) -> None:
+    """End a pause: of a queue, or of one task or group of it."""
+    what = _kind(task, group)
+    definitions = commands.resuming(*what) if what else {}
 
     async def work(store: Store) -> bool:
-        places = await _all_keys(session, store, queue)
+        places = await all_keys(session, store, queue)
         for keys in places:
-            await check_rights(store, keys, "resume")
-        was = [await store.run(commands.resume(keys), tries=3) for keys in places]
-        return any(was)
+            await check_rights(store, keys, "limit" if what else "resume")
+        was = False
+        for keys in places:
+            if what:
+                was |= await write_limits(store, keys, definitions) > 0
+            else:
+                was |= await store.run(commands.resume(keys), tries=3)
+        return was
 
     was = session.run(work)
-    note(f"queue {queue} goes on" if was else f"queue {queue} was not paused")
+    name, _ = _words(what, queue)
+    note(f"{name} goes on" if was else f"{name} was not paused")
+
+
+def _words(what: tuple[str, str] | None, queue: str) -> tuple[str, str]:
+    """What was paused or resumed, and the option that names it."""
+    if what is None:
+        return f"queue {queue}", ""
+    kind, name = what
+    return f"{kind} {name} of queue {queue}", f" --{kind} {name}"
 
 
 @click.command(
@@ -106,7 +143,7 @@ def purge(session: Session, queue: str, state: str, yes: bool) -> None:
     async def work(store: Store) -> int:
         removed = 0
         for view in whole.parts:
-            keys = _keys(session, view.name)
+            keys = keys_of(session, view.name)
             await check_rights(store, keys, "purge")
             for index in _indexes(keys, state, view):
                 left = 1
@@ -125,66 +162,3 @@ def _indexes(keys: QueueKeys, state: str, view: QueueView) -> list[str]:
     if state != "ready":
         return [state]
     return [state, *(keys.ready_of(name).removeprefix(keys.prefix) for name in view.classes)]
-
-
-@click.command(
-    cls=Command,
-    name="set",
-    examples=(
-        ("taskq queue set mail --policy aging", "every job is the most urgent in the end"),
-        ("taskq queue set mail --horizon 5m", "when a job without a deadline counts as due"),
-        ("taskq queue set mail --max-jobs 10000", "refuse to enqueue more"),
-    ),
-    notes="Jobs that are ready keep the rank they have. A worker whose app says app.queue(...) writes the app's"
-    " settings over these when it starts. --max-jobs is shared out to the partitions of a queue.",
-)
-@queue_argument
-@click.option("--policy", type=click.Choice(POLICIES), help="How ready jobs are ordered.")
-@click.option(
-    "--horizon",
-    type=Span(),
-    help="A job without a deadline counts as due so long after becoming ready.",
-)
-@click.option("--max-jobs", type=click.IntRange(1, 10**9), help="Waiting jobs the queue may hold.")
-@common_options()
-@click.pass_obj
-def set_(
-    session: Session, queue: str, policy: str | None, horizon: float | None, max_jobs: int | None
-) -> None:
-    """Set how a queue orders and bounds its jobs."""
-    given = [value for value in (policy, horizon, max_jobs) if value is not None]
-    if not given:
-        raise click.UsageError("nothing to set: give --policy, --horizon or --max-jobs")
-
-    async def work(store: Store) -> int:
-        places = await _all_keys(session, store, queue)
-        for keys in places:
-            await check_rights(store, keys, "configure")
-        await _register(session, store, queue)
-        wanted = QueueSettings.checked(
-            queue_of(queue),
-            policy=policy,
-            horizon=horizon,
-            max_jobs=max_jobs,
-            partitions=len(places),
-        ).meta()
-        return max([await store.run(commands.configure(keys, wanted), tries=3) for keys in places])
-
-    changed = session.run(work)
-    note(f"queue {queue}: {changed} of {len(given)} settings changed")
-
-
-def _keys(session: Session, queue: str) -> QueueKeys:
-    return QueueKeys(session.settings.namespace, queue)
-
-
-async def _all_keys(session: Session, store: Store, queue: str) -> list[QueueKeys]:
-    """The keys of all partitions of a queue."""
-    names = await partitions_of(Inspector(store, session.settings.namespace), queue)
-    return [_keys(session, name) for name in names]
-
-
-async def _register(session: Session, store: Store, queue: str) -> None:
-    """It shows in lists from now on."""
-    shared = SharedKeys(session.settings.namespace)
-    await store.run(commands.plain("SADD", shared.queues, queue, parse=int), tries=3)

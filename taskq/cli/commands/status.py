@@ -6,13 +6,13 @@ import click
 
 from taskq.cli import shapes
 from taskq.cli.command import Command
-from taskq.cli.explain import advice
 from taskq.cli.options import json_option
 from taskq.cli.screen import Cell, print_json, say, span, table
 from taskq.cli.session import Session
 from taskq.cli.setting_options import common_options
-from taskq.inspect import Inspector, unserved
+from taskq.inspect import Inspector
 from taskq.partitioned import Whole, left_apart, wholes
+from taskq.served import advice, unserved
 from taskq.views import QueueView, WorkerView
 
 _EXAMPLES = (
@@ -21,9 +21,11 @@ _EXAMPLES = (
     ("taskq status --redis-url redis://db:6379", "of another Redis"),
     ("taskq status --namespace staging", "of another namespace"),
 )
+#: Limits shown of one queue, those that block most.
+SHOWN = 10
 _NOTES = """
 --json prints redis {url, source}, queues [...], workers [...] and unserved [{queue, class, jobs,
-missing, advice}]; queues are as in `taskq queue ls --json`, workers as in `taskq workers --json`.
+missing, advice}] and held_back [{queue, limits, parked, paused_parts, struck}]; queues are as in `taskq queue ls --json`, workers as in `taskq workers --json`.
 """
 
 
@@ -47,6 +49,10 @@ def command(session: Session, as_json: bool) -> None:
                 "redis": {"url": session.address.masked, "source": session.found.source},
                 "queues": [shapes.queue(whole, workers) for whole in wholes(queues)],
                 "workers": [shapes.worker(view) for view in workers],
+                "held_back": [
+                    {"queue": whole.view.name, **shapes.held_back(whole.view)}
+                    for whole in wholes(queues)
+                ],
                 "unserved": [shapes.unserved(found, advice(found)) for found in problems],
             }
         )
@@ -64,8 +70,24 @@ def command(session: Session, as_json: bool) -> None:
     for found in problems:
         what = f"{found.jobs} ready jobs of queue {found.queue} cannot run: {advice(found)}"
         say(what, "red")
+    for whole in wholes(queues):
+        show_held_back(whole.view, whole.view.name)
     for apart in left_apart(queues, workers):
         say(f"{apart.jobs} jobs are in partition {apart.partition}, which nobody serves", "red")
+
+
+def show_held_back(view: QueueView, named: str = "") -> None:
+    """What people and limits hold back in a queue. `named`: say which queue."""
+    where = f" of queue {named}" if named else ""
+    for kind, name in view.paused_parts():
+        say(f"paused   {kind} {name}{where}", "yellow")
+    for task in view.struck:
+        say(f"struck   task {task}{where}", "yellow")
+    blocking = {name: n for name, n in view.parked.items() if not name.startswith("pause:")}
+    for limit, jobs in sorted(blocking.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN]:
+        say(f"limit    {limit}: blocks {jobs} jobs{where}", "yellow")
+    if len(blocking) > SHOWN:
+        say(f"limit    and {len(blocking) - SHOWN} more{where}", "yellow")
 
 
 def show_queues(queues: list[Whole], workers: list[WorkerView]) -> None:
@@ -74,7 +96,7 @@ def show_queues(queues: list[Whole], workers: list[WorkerView]) -> None:
         say("no queues yet: `taskq enqueue` or a worker makes one")
         return
     titles = (
-        "queue", ">ready", ">scheduled", ">retry", ">running", ">dead", ">done",
+        "queue", ">ready", ">blocked", ">scheduled", ">retry", ">running", ">dead", ">done",
         ">next waits", ">next due", ">workers", "state",
     )  # fmt: skip
     rows: list[list[str | Cell]] = []
@@ -90,6 +112,7 @@ def show_queues(queues: list[Whole], workers: list[WorkerView]) -> None:
             [
                 view.name if count == 1 else f"{view.name} ({count} partitions)",
                 str(jobs["ready"]),
+                str(jobs.get("blocked", 0)),
                 str(jobs["scheduled"]),
                 str(jobs["retry"]),
                 str(jobs["running"]),
