@@ -1,4 +1,4 @@
-"""What every system's tasks and producers share. Standard library only: it runs in all environments.
+"""What every system's tasks and producers share. Standard library only: it runs everywhere.
 
 A task says that it ran in shared memory, which costs the same for every system (0.1 µs, no call
 to the kernel) and is seen by the run at once, whatever the system itself counts or keeps.

@@ -46,7 +46,7 @@ async def fill(sender: Producer, task: str, count: int, seconds: float, payload:
 
 
 async def enqueue(sender: Producer, way: str, seconds: float) -> Answer:
-    """Enqueue no-ops for about `seconds`: async and sync one by one, or 100 coroutines at a time."""
+    """Enqueue no-ops for about `seconds`: one by one, awaited or not, or 100 at a time."""
 
     async def one_by_one() -> int:
         for _ in range(20):

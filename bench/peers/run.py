@@ -1,4 +1,4 @@
-"""`python bench/peers/run.py`: taskq and eleven other queues, measured in turn. See bench/README.md."""
+"""`python bench/peers/run.py`: taskq and eleven other queues, in turn. See bench/README.md."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rich.console import Console
 
 from bench import machine
 from bench.child import BenchError
-from bench.peers import environments, scenarios
+from bench.peers import ceiling, environments, scenarios
 from bench.peers.comparison import Comparison, Measured
 from bench.peers.environments import NotHere
 from bench.peers.stand import Stand
 from bench.peers.table import FLOOR, PEERS, SYSTEMS, TASKQ, System
-from bench.server import Server, binaries, private_server
+from bench.server import binaries, private_server
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "bench/results/peers"
@@ -73,8 +73,9 @@ def main(
                     SYSTEMS[name], pythons[name], server, scale=_QUICK if quick else 1.0
                 ) as stand:
                     _round(stand, chosen, comparison.systems[name], err)
-        if not only and not quick:
-            _ceiling(server, comparison, err)
+            if not only or {"drain", "enqueue"} & set(only):
+                for scenario, sample in ceiling.run(server, _QUICK if quick else 1.0):
+                    comparison.systems[ceiling.NAME].add(scenario, sample)
     comparison.machine["environments"] = f"{prepared - began:.0f} s"
     comparison.machine["run"] = f"{time.monotonic() - prepared:.0f} s"
     tables.show(comparison, Console(width=None if sys.stdout.isatty() else 160))
@@ -105,6 +106,7 @@ def _prepare(names: list[str], rounds: int, err: Console) -> tuple[dict[str, str
         else:
             pythons[name] = own
             measured.installed = environments.freeze(own)
+    comparison.systems[ceiling.NAME] = Measured(dict(ceiling.ABOUT))
     return pythons, comparison
 
 
@@ -136,10 +138,6 @@ def _round(
             measured.failures.append(f"{scenario.NAME}: {words[:300]}")
             err.print(f"[red]{stand.system.name}: {scenario.NAME}: {words[-600:]}", markup=False)
             stand.drop()
-
-
-def _ceiling(server: Server, comparison: Comparison, err: Console) -> None:
-    """How fast taskq's own scripts can be driven, without a worker."""
 
 
 def _save(comparison: Comparison, err: Console) -> None:

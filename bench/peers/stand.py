@@ -16,7 +16,7 @@ from bench.peers.processes import Board, Fleet, Sender, Worker
 from bench.peers.table import System
 from bench.server import Server
 
-_STARTS_WITHIN = 15.0
+_STARTS_WITHIN = 20.0
 _ANSWERS_WITHIN = 10.0
 #: A worker that has run its first job is left alone for a moment before anything is measured.
 _SETTLE = 0.25

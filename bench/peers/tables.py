@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from bench.peers import ceiling
 from bench.peers.comparison import Comparison
 from bench.peers.table import FLOOR, TASKQ
 from bench.results import Figure, number
 
-_NONE = "–"
+_NONE = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
 
 
 def rows(comparison: Comparison, columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
-    """A line for each system that has any of the figures: `median (least to most) ×ratio`."""
+    """A line for each system that has any of the figures: `median (least to most) x ratio`."""
     found = []
     for name, measured in comparison.systems.items():
         figures = [measured.get(c.scenario, c.case, c.figure) for c in columns]
@@ -109,7 +110,7 @@ def _cell(figure: Figure | None, ours: Figure | None) -> str:
         return _NONE
     text = figure.text + (f" ({figure.spread})" if figure.spread else "")
     if ours and ours.median > 0 and figure.median > 0:
-        text += f" ×{number(figure.median / ours.median)}"
+        text += f" x{number(figure.median / ours.median)}"
     return text
 
 
@@ -123,7 +124,7 @@ def wins(comparison: Comparison) -> list[str]:
                 continue
             better = []
             for name, figure in comparison.figures(column.scenario, column.case, column.figure):
-                if name in (TASKQ, FLOOR) or not ours.median:
+                if name in (TASKQ, FLOOR, ceiling.NAME) or not ours.median:
                     continue
                 ratio = figure.median / ours.median
                 if ratio > 1.05 if column.more else ratio < 0.95:
@@ -156,7 +157,7 @@ def failures(comparison: Comparison) -> list[str]:
 def show(comparison: Comparison, console: Console) -> None:
     """All of it, for people at a terminal."""
     console.print(" · ".join(f"{name} {value}" for name, value in comparison.machine.items()))
-    console.print(f"median of {comparison.rounds} rounds (least to most) ×ratio to taskq\n")
+    console.print(f"median of {comparison.rounds} rounds (least to most) x ratio to taskq\n")
     for name, columns in TABLES.items():
         lines = rows(comparison, columns)
         if lines:

@@ -62,4 +62,4 @@ class Producer(kit.Producer):
         await app.enqueue_many([one.prepare(*args) for _ in range(count)])
 
     async def request(self, text: str) -> Any:
-        return (await (await echo.enqueue(text)).result(timeout=10)).result
+        return (await (await echo.enqueue(text)).result(timeout=10)).value

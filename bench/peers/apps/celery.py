@@ -1,4 +1,4 @@
-"""celery: Redis lists through kombu, a pool of threads; its client blocks, it runs no coroutines."""
+"""celery: Redis lists through kombu, a pool of threads; no coroutines, and its client blocks."""
 
 from __future__ import annotations
 

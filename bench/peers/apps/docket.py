@@ -43,7 +43,7 @@ class Producer(kit.Producer):
     ways = ("async", "many")
 
     async def open(self) -> None:
-        self._docket = Docket(name="bench", url=f"{kit.URL}?max_connections=1000")
+        self._docket = Docket(name="bench", url=f"{kit.URL}?max_connections=500")
         await self._docket.__aenter__()
         for task in tasks:
             self._docket.register(task)

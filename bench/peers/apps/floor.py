@@ -1,4 +1,4 @@
-"""No queue: redis-py that sets one key of 20 bytes, which is the least an enqueue call could cost."""
+"""No queue: redis-py sets one key of 20 bytes, which is the least an enqueue call could cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""rq: Redis lists and hashes; one job at a time, and its client blocks. It pipelines a bulk call."""
+"""rq: Redis lists and hashes, one job at a time; its client blocks, and pipelines a bulk call."""
 
 from __future__ import annotations
 

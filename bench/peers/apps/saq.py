@@ -64,4 +64,4 @@ class Producer(kit.Producer):
         return await queue.enqueue(task, **{f"a{place}": arg for place, arg in enumerate(args)})
 
     async def request(self, text: str) -> Any:
-        return await queue.apply("echo", timeout=10, a0=text)
+        return await queue.apply("echo", timeout=10, poll_interval=0.001, a0=text)
