@@ -13,7 +13,6 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 URL = os.environ.get("BENCH_URL", "redis://127.0.0.1:6379/0")
@@ -130,8 +129,3 @@ class Producer:
         else:
             for _ in range(count):
                 self.send_sync(task, *args)
-
-
-async def off_thread(call: Callable[[], Any]) -> Any:
-    """For the few calls that would block the producer for long and must not."""
-    return await asyncio.to_thread(call)

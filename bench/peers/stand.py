@@ -49,19 +49,16 @@ class Stand:
         self._folder.cleanup()
 
     def drop(self) -> None:
-        """End every process; the next scenario begins with new ones, on an empty server."""
+        """End every process; the next scenario begins with new ones, on an empty server.
+
+        Never a part of them: a client that goes on when the server has been emptied under it may
+        miss what it made there once, such as a consumer group.
+        """
         if self._sender:
             self._sender.end()
         if self._fleet:
             self._fleet.end()
         self._fleet = self._sender = self._is_for = None
-        self.server.clear()
-
-    def clear(self) -> None:
-        """An empty server, and no worker."""
-        if self._fleet:
-            self._fleet.end()
-        self._fleet = self._is_for = None
         self.server.clear()
 
     @property
@@ -85,7 +82,7 @@ class Stand:
         slots = self.system.slots_for(kind)
         results = results and self.system.results == "asked"
         if self._fleet is None or self._is_for != (slots, count, results):
-            self.clear()
+            self.drop()
             self._fleet = Fleet([self._start(slots, index, results) for index in range(count)])
             self._is_for = (slots, count, results)
             self._warm(self._fleet, results)

@@ -1,7 +1,7 @@
 """What is measured, in which version, and how each is set. Nothing else knows a peer by name.
 
-Each was set to what its documentation advises for many short jobs, then tried with other numbers
-of slots by `python bench/peers/run.py --try-slots`; the best for each kind of job is here.
+Each was set to what its documentation advises for many short jobs, then drained with other numbers
+of slots; what was best is here.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ NEEDS_WORKER = True
 CASES = (
     ("no-op coroutines", "noop", 20_000, 1),
     ("plain functions", "plain", 10_000, 1),
-    ("1 ms of CPU", "burn", 600, 1),
+    ("1 ms of CPU", "burn", 400, 1),
     ("10 ms asleep, 100 at a time", "nap", 6_000, 1),
     ("no-op coroutines, two workers", "noop", 20_000, 2),
 )
@@ -78,4 +78,4 @@ def drain(
     yield sample("worker memory after", memory / _MB, "MiB")
     yield sample("jobs", done, "")
     if done < filled:
-        stand.clear()
+        stand.drop()

@@ -25,7 +25,7 @@ _CASES = (
 
 def run(stand: Stand) -> Iterable[Sample]:
     """Every way once, on an empty server without a worker."""
-    stand.clear()
+    stand.drop()
     stand.ask(do="ways")
     for case, way, needs in _CASES:
         if needs in stand.ways:
@@ -33,14 +33,15 @@ def run(stand: Stand) -> Iterable[Sample]:
             answer = stand.ask(do="enqueue", way=way, seconds=_SECONDS * stand.scale)
             yield from _samples(case, answer, stand.server.read().since(before))
     if "many" in stand.ways:
-        stand.clear()
+        stand.drop()
+        stand.ask(do="ways")
         memory, before = stand.server.memory, stand.server.read()
         answer = stand.fill("noop", _BULK, seconds=_BULK_S * stand.scale)
         used = stand.server.read().since(before)
         yield from _samples("bulk", answer, used)
         grown = (stand.server.memory - memory) / answer["count"]
         yield Sample("bulk", "memory of a waiting job", grown, "bytes")
-    stand.clear()
+    stand.drop()
 
 
 def _samples(case: str, answer: dict[str, Any], used: Readings) -> Iterable[Sample]:
