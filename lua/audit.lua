@@ -11,7 +11,7 @@
 -- {"OK", place, name, code, detail, ...}   what is wrong; nothing for a place that is well
 -- Cost: O(k log n) for k places, k <= 200
 -- Flags: no-writes
--- @include look_at
+-- @include text ask look_beside look_at
 local holders, classes = KEYS[1], KEYS[2]
 local prefix = ARGV[1]
 

@@ -20,7 +20,7 @@ local base = ARGV[1]
 
 expect({ timers }, meta, wake)
 expect({}, base .. 'weights')
-local turned, left = {}, 0
+local now, turned, left = math.floor(now_us() / 1000), {}, 0
 local policy = redis.call('HGET', meta, 'policy') or ''
 local wanted = policy
 for i = 2, #ARGV, 2 do
@@ -49,7 +49,7 @@ end
 if #turned > 0 then
   for _, suffix in ipairs(turned) do redis.call('RENAME', base .. 'ready' .. suffix, base .. 'turned' .. suffix) end
   redis.call('HSET', meta, 'turning', '1')
-  redis.call('ZADD', timers, math.floor(now_us() / 1000), 'turn')
+  redis.call('ZADD', timers, now, 'turn')
   note_timer(timers, meta)
   wake_up(wake, 1)
 end

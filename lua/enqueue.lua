@@ -24,7 +24,7 @@
 -- {"CONFLICT", id} | {"LATE", id, start_ms, deadline_ms}   all_or_none: nothing was written
 -- {"FULL", waiting, max_jobs, on_full}      nothing was written
 -- {"PRESSED", used, max}                    the server's memory in bytes is above the watermark; nothing was written
--- {"STRUCK", task}                          nothing was written
+-- {"STRUCK", task}                          nothing was written; *: the queue is closed for all
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: none
 -- @include now_us text expect rank_of time_of count wake_up add_due
@@ -36,7 +36,8 @@ local job_prefix, all_or_none, max_jobs = ARGV[1], ARGV[2], tonumber(ARGV[3])
 expect({}, stats, wake)
 local now = math.floor(now_us() / 1000)
 local started, base = text(now), string.sub(job_prefix, 1, -5)
-local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'struck', 'blocked', 'turning')
+local policy = redis.call('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms', 'max_jobs', 'pressed', 'struck', 'blocked',
+  'turning')
 max_jobs = tonumber(policy[4]) or max_jobs
 
 -- First look: which jobs are new. What a job brings besides is kept in `more`, for the few that bring anything.
@@ -73,7 +74,10 @@ while position <= #ARGV do
       word = 'CONFLICT'
     end
   elseif not word then
-    if policy[6] and string.find(policy[6], ' ' .. task .. ' ', 1, true) then return { 'STRUCK', task } end
+    if policy[6] then
+      if string.find(policy[6], ' * ', 1, true) then return { 'STRUCK', '*' } end
+      if string.find(policy[6], ' ' .. task .. ' ', 1, true) then return { 'STRUCK', task } end
+    end
     if parts then
       more = more or {}
       more[start] = parts

@@ -11,7 +11,7 @@
 -- 4 running   taskq:{q}:running:<worker>  zset    id by claim ms
 -- 5 cancels   taskq:{q}:cancels:<worker>  set     ids to cancel
 -- 6 vitals    taskq:{q}:vitals            hash    worker -> what it says of itself
--- 7 meta      taskq:{q}:meta              hash    field pressed: the server is short of memory
+-- 7 meta      taskq:{q}:meta              hash    pressed: the server is short of memory; unit_ms: the first average
 -- 8 averages  taskq:{q}:averages          hash    task -> moving average of its run time, ms; `*`: over all tasks
 -- 9 slacks    taskq:{q}:slacks            hash    task -> how its jobs with a deadline stood to it
 -- ARGV
@@ -119,6 +119,7 @@ if told ~= '0' then about = about .. ' told=' .. told end
 redis.call('HSET', vitals, worker, about .. ' beat_ms=' .. now)
 if forgotten then redis.call('HDEL', averages, forgotten) end
 if #times > 0 then redis.call('HSET', averages, unpack(times)) end
+if timed['*'] and not known_times['*'] and tonumber(timed['*']) > 0 then redis.call('HSET', meta, 'unit_ms', timed['*']) end
 if unslacked then redis.call('HDEL', slacks, unslacked) end
 if #slacked > 0 then redis.call('HSET', slacks, unpack(slacked)) end
 if #ended > 0 then redis.call('SREM', cancels, unpack(ended)) end

@@ -11,7 +11,7 @@
 -- 1 gently       0 | 1   1: what somebody set by hand stays as it is
 -- 2 again        0 | 1   1: wake what waits for these limits, changed or not
 -- 3 skip         count   timers that earlier calls have passed over; 0 in the first
--- 4 strike       text    '' | '+<task>': refuse it at enqueue | '-<task>': no more
+-- 4 strike       text    '' | '+<task>': refuse it at enqueue | '-<task>': no more; *: all tasks
 -- 5... limits  2 each  name and definition, '' removes it; at most 100
 -- Returns
 -- {"MANY", most}          the queue would have more limits than it may; nothing was written
@@ -25,13 +25,12 @@ local gently, again, skip, strike = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 expect({ timers }, limits, wake)
 local now = math.floor(now_us() / 1000)
 local struck = redis.call('HGET', meta, 'struck') or ' '
-local changes, members, patterns, more = {}, {}, {}, 0
+local changes, members, patterns = {}, {}, {}
 for i = 5, math.min(#ARGV, 203), 2 do
   local name, definition = ARGV[i], ARGV[i + 1]
   local had = redis.call('HGET', limits, name) or ''
   if gently == '0' or not string.find(had, ' by=hand', 1, true) then
     if had ~= definition then changes[#changes + 1] = { name, definition } end
-    if had == '' and definition ~= '' then more = more + 1 end
     if had ~= definition or again == '1' then
       if string.find(name, '{', 1, true) then
         -- Every instance of it: a field stands for any text. One too many is looked at, and parked again.
@@ -44,8 +43,28 @@ for i = 5, math.min(#ARGV, 203), 2 do
   end
 end
 
--- Every claim reads them all.
-if more > 0 and redis.call('HLEN', limits) + more > 200 then return { 'MANY', 200 } end
+-- For claims, which limits a job is under that does not name them: they look up only those that they need.
+local limited = {}
+if #changes > 0 then
+  local names, definitions = {}, {}
+  local function note(name, definition)
+    if not definitions[name] then names[#names + 1] = name end
+    definitions[name] = definition
+  end
+  local words = redis.call('HGETALL', limits)
+  for i = 1, #words, 2 do note(words[i], words[i + 1]) end
+  for _, change in ipairs(changes) do note(change[1], change[2]) end
+  local count = 0
+  for _, name in ipairs(names) do
+    if definitions[name] ~= '' then
+      count = count + 1
+      limited[1] = '1'
+      local on = string.match(definitions[name], 'on=(%S+)') or 'job'
+      if on ~= 'job' then limited[#limited + 1] = on .. '=' .. name end
+    end
+  end
+  if count > 200 and count > #words / 2 then return { 'MANY', 200 } end
+end
 
 local due, next_skip = {}, -1
 for _, member in ipairs(members) do
@@ -70,18 +89,10 @@ for _, change in ipairs(changes) do
     redis.call('HSET', limits, change[1], change[2])
   end
 end
-if #changes > 0 then
-  -- Claims read from here which limits a job is under that does not name them, and look up only those that they need.
-  local words, limited = redis.call('HGETALL', limits), { '1' }
-  for i = 1, #words, 2 do
-    local on = string.match(words[i + 1], 'on=(%S+)') or 'job'
-    if on ~= 'job' then limited[#limited + 1] = on .. '=' .. words[i] end
-  end
-  if #words > 0 then
-    redis.call('HSET', meta, 'limited', table.concat(limited, ' '))
-  else
-    redis.call('HDEL', meta, 'limited')
-  end
+if #changes > 0 and limited[1] then
+  redis.call('HSET', meta, 'limited', table.concat(limited, ' '))
+elseif #changes > 0 then
+  redis.call('HDEL', meta, 'limited')
 end
 if strike ~= '' then
   local word = ' ' .. string.sub(strike, 2) .. ' '

@@ -18,6 +18,7 @@ expect({ index }, stats)
 local now = math.floor(now_us() / 1000)
 local home, base, ties = string.match(index, '}:(%a+)'), string.sub(job_prefix, 1, -5), new_ties()
 if home == 'turned' then home = 'ready' end
+if home == 'blocked' then expect({}, base .. 'meta') end
 local listed = redis.call('ZRANGE', index, 0, limit - 1, 'WITHSCORES')
 local ids, owned = {}, {}
 for i = 1, #listed, 2 do

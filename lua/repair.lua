@@ -15,10 +15,10 @@
 -- 4 alive_ms      ms      life of a heartbeat
 -- 5... places     2 each  place and name, see lua/include/look_at.lua; at most 100
 -- Returns
--- {"OK", place, name, code, what was done, ...}   done: moved | placed | removed | kept | expires | set | listed | later
+-- {"OK", place, name, code, what was done, ...}   done: moved | placed | removed | kept | expires | set | listed | counted | later
 -- Cost: O(k log n) for k places, k <= 100
 -- Flags: allow-oom
--- @include now_us text rank_of score_of wake_up look_at
+-- @include now_us text ask rank_of score_of next_timer note_timer wake_up look_beside look_at
 local holders, classes, meta, wake, quarantine = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local prefix, keep_ms, dead_keep_ms, alive_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
@@ -46,7 +46,7 @@ end
 
 local function score_for(policy, index, id, now)
   local job = redis.call('HMGET', prefix .. 'job:' .. id, 'priority', 'deadline_ms', 'started_ms', 'ended_ms')
-  if string.sub(index, 1, 5) == 'ready' then
+  if string.find(index, '^ready') or string.find(index, '^turned') or index == 'blocked' or string.find(index, '^parked:') then
     return rank_of(policy, tonumber(job[1] or '') or 5, tonumber(job[2] or ''), now)
   end
   if index == 'dead' or index == 'done' then return score_of(job[4] or now) end
@@ -59,6 +59,7 @@ local now = math.floor(now_us() / 1000)
 local policy = redis.pcall('HMGET', meta, 'policy', 'horizon_ms', 'patience_ms')
 if policy.err then policy = {} end
 local lists = fits(holders, 'set') and fits(classes, 'set')
+local timers, timed, due, stale = prefix .. 'timers', fits(prefix .. 'timers', 'zset') and fits(meta, 'hash'), {}, {}
 local can_wake = fits(wake, 'list') and redis.call('LLEN', wake) >= 0
 local plans, seen, woken = {}, {}, 0
 for i = 5, math.min(#ARGV, 203), 2 do
@@ -72,7 +73,19 @@ for i = 5, math.min(#ARGV, 203), 2 do
     local plan = { place, name, code, 'later', key, detail }
     local entry = HOMES[place] or place == 'done' or place == 'turned' or string.find(place, ':')
     if place == 'suspects' or place == 'meta' then plan[5] = prefix .. place end
-    if code == 'ghost' or code == 'misplaced' or code == 'bad-name' and entry then
+    local instance = string.match(place, '^holding:(.+)$')
+    if instance then
+      plan[4], plan[5] = 'removed', prefix .. place
+      if timed and ask('ZSCORE', timers, 'limit:' .. instance) then due[#due + 1] = 'limit:' .. instance end
+    elseif code == 'uncounted' then
+      if fits(prefix .. 'holding:' .. detail, 'set') then plan[4], plan[5] = 'counted', prefix .. 'holding:' .. detail end
+    elseif code == 'untimed' then
+      if timed then plan[4], due[#due + 1] = 'listed', detail end
+    elseif code == 'stale' then
+      if timed then plan[4], stale[detail] = 'set', true end
+    elseif place == 'timers' then
+      if timed then plan[4], plan[5] = 'removed', timers end
+    elseif code == 'ghost' or code == 'misplaced' or code == 'bad-name' and entry then
       plan[4], plan[5] = 'removed', prefix .. place
     elseif code == 'wrong-type' or code == 'stray' or code == 'unreadable' or code == 'bad-name' then
       local aside = text(now) .. ':' .. string.sub(key, #prefix + 1)
@@ -126,7 +139,13 @@ for _, plan in ipairs(plans) do
   if code == 'bad-name' and done == 'removed' then
     redis.call('ZREM', key, name)
     redis.call('HSET', quarantine, text(now) .. ':' .. place .. ':' .. name, code .. ' score ' .. detail)
-  elseif code == 'ghost' or code == 'misplaced' then
+  elseif string.find(place, '^holding:') then
+    redis.call('SREM', key, name)
+  elseif done == 'counted' then
+    redis.call('SADD', key, name)
+  elseif code == 'untimed' or code == 'stale' then
+    blocked = blocked or detail == 'blocked' -- what is kept beside jobs is set at the end
+  elseif code == 'ghost' or code == 'misplaced' or place == 'timers' and done == 'removed' then
     redis.call('ZREM', key, name)
   elseif code == 'bad-field' then
     redis.call('HSET', quarantine, text(now) .. ':' .. place .. ':' .. name .. ':' .. detail, code .. ' ' .. extra)
@@ -147,6 +166,7 @@ for _, plan in ipairs(plans) do
       redis.call('SADD', holders, plan[9])
     elseif string.sub(extra, #prefix + 1, #prefix + 5) == 'ready' then
       redis.call('HSET', key, 'state', 'ready')
+      redis.call('HDEL', key, 'blocked_by')
     end
     if plan[10] then redis.call('SADD', classes, plan[10]) end
     done = 'placed ' .. string.sub(extra, #prefix + 1)
@@ -154,6 +174,20 @@ for _, plan in ipairs(plans) do
   words[#words + 1], words[#words + 2] = place, name
   words[#words + 1], words[#words + 2] = code, done
 end
-if blocked then redis.pcall('HSET', meta, 'blocked', redis.call('ZCARD', prefix .. 'blocked')) end
+if blocked and timed then redis.call('HSET', meta, 'blocked', ask('ZCARD', prefix .. 'blocked') or 0) end
+if stale.limited then
+  local limits, limited = ask('HGETALL', prefix .. 'limits') or {}, { '1' }
+  for i = 1, #limits, 2 do
+    local on = string.match(limits[i + 1], 'on=(%S+)') or 'job'
+    if on ~= 'job' then limited[#limited + 1] = on .. '=' .. limits[i] end
+  end
+  redis.call('HSET', meta, 'limited', table.concat(limited, ' '))
+end
+for _, member in ipairs(due) do
+  redis.call('ZADD', timers, now, member)
+  if member == 'turn' then redis.call('HSET', meta, 'turning', '1') end
+end
+if timed then note_timer(timers, meta) end
+if #due > 0 and can_wake then wake_up(wake, 1) end
 if woken > 0 and can_wake then wake_up(wake, woken) end
 return words

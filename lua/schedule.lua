@@ -25,7 +25,6 @@ local name, member, seen, seen_due, definition, due = ARGV[1], ARGV[2], ARGV[3],
 expect({}, meta, wake)
 local is = redis.call('HGET', schedules, name) or ''
 local is_due = redis.call('ZSCORE', timers, member) or ''
-if is_due ~= '' and is_due ~= 'inf' then is_due = text(tonumber(is_due)) end
 if definition == '' then due = '' end
 if is == definition and is_due == due then return { 'OK', due } end
 if is ~= seen or is_due ~= seen_due then return { 'CHANGED', is, is_due } end
@@ -37,8 +36,7 @@ if definition == '' then
   return { 'OK', due }
 end
 redis.call('HSET', schedules, name, definition)
-local at = math.huge
-if due ~= 'inf' then at = tonumber(due) end
+local at = tonumber(due) or math.huge
 set_timer(timers, meta, member, at)
 if at < first then wake_up(wake, 1) end
 return { 'OK', due }

@@ -18,8 +18,8 @@
 -- 3 running_prefix  text  taskq:{q}:running:
 -- 4 prefix          text  taskq:{q}:
 -- Returns
--- {"OK", now_ms, {state, jobs, ...}, {class, jobs, ...}, {worker, running, alive, slots, ...}, meta, counters, next_due_ms, {id, rank, enqueued_ms} of the next job, {instance, jobs, ...}, {limit, definition, ...}}
---   instance: limits that jobs are parked on; limit: all of the queue, unless they are more than 200
+-- {"OK", now_ms, {state, jobs, ...}, {class, jobs, ...}, {worker, running, alive, slots, ...}, meta, counters, next_due_ms, {id, rank, enqueued_ms} of the next job, {instance, jobs, ...}, {limit, definition, ...}, {schedule, tick_ms, ...}}
+--   instance: limits that jobs are parked on; limit: all of the queue, unless they are more than 200; schedule: those that tick next
 -- Cost: O(w + c + l) for w holders, c classes and l limits, each <= 200
 -- Flags: no-writes
 -- @include now_us text read_job next_due workers_of parked_by
@@ -38,7 +38,7 @@ for _, class in ipairs(redis.call('SRANDMEMBER', classes, 200)) do
   by_class[#by_class + 1], by_class[#by_class + 2] = class, jobs
 end
 local workers, running = workers_of(holders, suspects, vitals, alive_prefix, running_prefix)
-local parked = parked_by(prefix .. 'timers', prefix .. 'parked:')
+local parked, ticks = parked_by(prefix .. 'timers', prefix .. 'parked:')
 local limits = {}
 if redis.call('HGET', meta, 'limited') and redis.call('HLEN', prefix .. 'limits') <= 200 then
   limits = redis.call('HGETALL', prefix .. 'limits')
@@ -51,4 +51,4 @@ return { 'OK', text(now),
     'blocked', redis.call('ZCARD', prefix .. 'blocked') },
   by_class, workers, redis.call('HGETALL', meta), redis.call('HGETALL', stats), next_due(scheduled, retry, now),
   { head[1] or '', head[2] or '', job and job[2] or '' },
-  parked, limits }
+  parked, limits, ticks }

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from taskq import commands
 from taskq.commands import BATCH, REPAIRS, Call, Finding, Mend, Place
-from taskq.keys import JOB, QUARANTINED, QueueKeys, type_of_key
+from taskq.keys import HELD, JOB, QUARANTINED, QueueKeys, type_of_key
 from taskq.settings import Settings
 from taskq.store import Store
 
@@ -56,22 +56,26 @@ async def pages(store: Store, keys: QueueKeys) -> AsyncIterator[list[bytes]]:
             return
 
 
+_Page = Callable[[QueueKeys, bytes, int], Call[tuple[int, list[bytes]]]]
+
+
 async def _members(
     store: Store, keys: QueueKeys, where: bytes, looked: Audit
 ) -> AsyncIterator[list[Place]]:
-    """Entries of an index, or fields of a hash, as places; none when it has another type."""
+    """Entries of an index, fields of a hash or members of a set, as places; none when it has
+    another type.
+    """
     cursor = 0
-    hashed = where in (b"meta", b"suspects")
+    page: _Page = commands.members
+    if where in (b"meta", b"suspects"):
+        page = commands.fields
+    elif where.startswith(HELD):
+        page = commands.set_members
     if await store.run(commands.kind(keys, where), tries=TRIES) != type_of_key(where):
         return  # told of by the key itself
     while True:
-        call: Call[tuple[int, list[bytes]]] = (
-            commands.fields(keys, where, cursor)
-            if hashed
-            else commands.members(keys, where, cursor)
-        )
-        cursor, names = await store.run(call, tries=TRIES)
-        looked.entries += len(names) * (not hashed)
+        cursor, names = await store.run(page(keys, where, cursor), tries=TRIES)
+        looked.entries += len(names) * (page is commands.members and where != b"timers")
         yield [Place(where, name) for name in names]
         if not cursor:
             return
@@ -92,7 +96,8 @@ async def _places(store: Store, keys: QueueKeys, looked: Audit) -> AsyncIterator
             else:
                 looked.keys += 1
                 found.append(Place((kind or "stray").encode(), name))
-                if kind == "zset" or name in (b"meta", b"suspects"):
+                indexed = kind == "zset" and name != b"shares"
+                if indexed or name in (b"meta", b"suspects") or name.startswith(HELD):
                     inside.append(name)
         yield found
     for where in dict.fromkeys(inside):

@@ -159,7 +159,8 @@ class Client:
             try:
                 done = await self._enqueue(queue, [job for job, _ in part], all_or_none=False)
             except TaskStruck as error:
-                fail([item for item in left if item[0].task == error.task], error)
+                struck = [item for item in left if item[0].task == error.task]
+                fail(struck or left, error)
             except QueueFull as full:
                 if full.on_full != "wait":
                     raise

@@ -21,6 +21,7 @@
         ├── JobConflict          the id is taken by a job with another task or payload
         ├── QueueFull            the queue holds as many jobs as it may
         ├── TaskStruck           the task was struck: nobody may enqueue it now
+        ├── QueueClosed          the whole queue is closed for new jobs, to drain it
         ├── DeadlineUnreachable  it would start after its deadline (admit="reject")
         ├── WrongState           the job's state does not allow it
         ├── LeaseLost            the token is no longer current
@@ -142,6 +143,10 @@ class TaskStruck(JobError):
     def __init__(self, message: str, *, task: str = "") -> None:
         super().__init__(message)
         self.task = task
+
+
+class QueueClosed(JobError):
+    """An operator closed the queue for new jobs, to drain it."""
 
 
 class DeadlineUnreachable(JobError):

@@ -7,6 +7,7 @@ no KEYS, no SCAN.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -247,6 +248,7 @@ def queue_view(name: str, stats: QueueStats) -> QueueView:
         parked=stats.parked,
         limits=stats.limits,
         struck=tuple(meta.get("struck", "").split()),
+        ticks={name: moment(ms) for name, ms in stats.ticks.items() if math.isfinite(ms)},
     )
 
 

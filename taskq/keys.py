@@ -56,6 +56,7 @@ TYPES = {
     "quarantine": "hash",
 }
 JOB = b"job:"
+HELD = b"holding:"
 READY_OF_CLASS = "ready:"
 WAKE_OF_CLASS = "wake:"
 #: Whatever was set aside; any type.

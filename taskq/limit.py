@@ -101,13 +101,22 @@ def _whole(name: str, what: str, value: object) -> None:
         )
 
 
+def check_one(name: str, kind: str) -> str:
+    """Return the name of one task or group, as definitions name it; InvalidOption otherwise."""
+    if fields_of(check_template(name, kind)):
+        raise InvalidOption(f"{kind} {name!r} is a template: name one {kind}")
+    if "=" in name:
+        raise InvalidOption(f"{kind} {name!r}: a name with '=' cannot be paused or limited by it")
+    return name
+
+
 def check_on(on: object) -> str:
     """Return `on` if it names jobs a limit may be for; InvalidOption otherwise."""
     text = on if isinstance(on, str) else ""
     kind, _, name = text.partition(".")
     if text in ("queue", "job") or (kind in ("task", "group") and name):
-        if name and fields_of(check_template(name, kind)):
-            raise InvalidOption(f"on={text!r} is a template: name one {kind}")
+        if name:
+            check_one(name, kind)
         return text
     raise InvalidOption(f"on={ascii(on)[:60]}: use 'queue', 'task.<name>', 'group.<name>' or 'job'")
 
@@ -121,11 +130,11 @@ def check_limits(value: object) -> tuple[Limit, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(one, Limit) for one in value):
         raise InvalidOption(f"limits={ascii(value)[:60]}: use a list of Limit(...)")
     if len(value) > MOST:
-        raise InvalidOption(f"limits: {len(value)} were given: use at most {MOST}")
+        raise InvalidOption(f"limits={len(value)} of them: use at most {MOST}")
     names = [limit.name for limit in value]
     for name in names:
         if names.count(name) > 1:
-            raise InvalidOption(f"limits: {name!r} was given twice: one name is one limit")
+            raise InvalidOption(f"limits={name!r} was given twice: one name is one limit")
     return tuple(value)
 
 

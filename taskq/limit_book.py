@@ -6,6 +6,7 @@ fields, and one of a single call, is named by the job itself.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ class LimitBook:
         self._tasks = tasks
         self._queues = queues
         self._plans: dict[str, dict[str, Declared]] = {}
+        self._lock = threading.Lock()  # producers of several threads share it
         self._written: set[tuple[str, str, str]] = set()
         self.any = False
         """Has any queue or task limits? Most apps have none, and pay nothing."""
@@ -101,8 +103,8 @@ class LimitBook:
                 named[limit.name] = limit
         if len(named) + len(stored) > MOST:
             raise InvalidOption(
-                f"limits: this job would be under {len(named) + len(stored)}, of its call, its task"
-                f" and queue {queue!r}: use at most {MOST}"
+                f"limits=: this job would be under {len(named) + len(stored)}, of its call, its"
+                f" task and queue {queue!r}: use at most {MOST}"
             )
         for limit in named.values():
             self._want(queue, plan.get(limit.name) or Declared(limit, "job"))
@@ -111,21 +113,24 @@ class LimitBook:
     def _want(self, queue: str, declared: Declared) -> None:
         name, words = declared.limit.name, declared.words
         if (queue, name, words) not in self._written:
-            self.pending.setdefault(queue, {})[name] = words
+            with self._lock:
+                self.pending.setdefault(queue, {})[name] = words
 
     def take_pending(self, queue: str) -> dict[str, str]:
         """What has to be written before jobs of this queue are sent."""
-        return dict(self.pending.get(queue, {}))
+        with self._lock:
+            return dict(self.pending.get(queue, {}))
 
     def note_written(self, queue: str, definitions: Mapping[str, str]) -> None:
         """This process has written them: not again."""
-        self._written.update((queue, name, words) for name, words in definitions.items())
-        left = self.pending.get(queue, {})
-        for name, words in definitions.items():
-            if left.get(name) == words:
-                del left[name]
-        if not left:
-            self.pending.pop(queue, None)
+        with self._lock:
+            self._written.update((queue, name, words) for name, words in definitions.items())
+            left = self.pending.get(queue, {})
+            for name, words in definitions.items():
+                if left.get(name) == words:
+                    del left[name]
+            if not left:
+                self.pending.pop(queue, None)
 
 
 def _declare(plan: dict[str, Declared], limit: Limit, on: str, queue: str) -> None:

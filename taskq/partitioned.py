@@ -77,6 +77,7 @@ def added(name: str, parts: Sequence[QueueView]) -> QueueView:
         slots=first.slots | {w: n for part in parts for w, n in part.slots.items()},
         parked=_sum(part.parked for part in parts),
         limits={n: words for part in parts for n, words in part.limits.items()},
+        ticks={n: when for part in parts for n, when in part.ticks.items()},
         struck=tuple(dict.fromkeys(task for part in parts for task in part.struck)),
         due_in=min((part.due_in for part in parts if part.due_in is not None), default=None),
     )

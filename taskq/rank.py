@@ -14,8 +14,9 @@ BAND = 10**13
 HORIZON_MS = 60_000
 #: Default patience of an `aging` queue by priority 0..9, ms.
 PATIENCE_MS = (600_000, 480_000, 360_000, 240_000, 120_000, 60_000, 30_000, 10_000, 3_000, 1_000)
-#: What a job of a `fair` queue is charged while no run of any task was measured, ms.
-FIRST_CHARGE_MS = 100.0
+#: What a run costs a group of a `fair` queue that is as long as the queue's first average; and what
+#: each is charged while there is none.
+UNIT = 100.0
 
 
 def strict_rank(
@@ -38,20 +39,30 @@ def aging_rank(
 
 
 def fair_rank(priority: int, start: float) -> float:
-    """Rank in a `fair` queue: inside a band by virtual start, ms of service."""
+    """Rank in a `fair` queue: inside a band by virtual start."""
     return (9 - priority) * BAND + start
 
 
-def charge_for(averages: Mapping[str, float], task: str) -> float:
-    """What a job is charged before it has run: its task's average run time, else that of all tasks
-    (`*`), ms.
+def cost_of(measured_ms: float, unit_ms: float) -> float:
+    """What a run costs. `unit_ms`: the first average that the queue ever knew. A scale that is
+    kept from the start makes jobs that waited before anything was measured worth as much as those
+    that come later.
     """
-    return averages.get(task, averages.get("*", FIRST_CHARGE_MS))
+    return measured_ms * UNIT / unit_ms
+
+
+def charge_for(averages: Mapping[str, float], task: str, unit_ms: float | None) -> float:
+    """What a job is charged before it has run: by its task's average run time, else that of all
+    tasks (`*`), ms.
+    """
+    if unit_ms is None:
+        return UNIT
+    return cost_of(averages.get(task, averages.get("*", unit_ms)), unit_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The place of one job among those of its group: virtual start and what was charged, ms."""
+    """The place of one job among those of its group: virtual start and what was charged."""
 
     start: float
     charged: float
@@ -80,9 +91,11 @@ class FairBook:
         """The job begins to run: virtual time is there now."""
         self.vtime = max(self.vtime, turn.start)
 
-    def end(self, group: str, turn: Turn, measured: float) -> None:
-        """The run took `measured` ms: what was paid too little or too much is settled."""
-        owed = (measured - turn.charged) / self.weights.get(group, 1.0)
+    def end(self, group: str, turn: Turn, cost: float) -> None:
+        """What the run really cost is known: what was paid too little or too much is settled. Not
+        called while nothing is measured: all pay the same then.
+        """
+        owed = (cost - turn.charged) / self.weights.get(group, 1.0)
         self.finish[group] = self.finish.get(group, 0.0) + owed
 
 
@@ -94,7 +107,7 @@ def describe(rank: float, policy: str = "strict") -> str:
         return f"rank {rank:g}, which is none of taskq's"
     band, due = divmod(int(rank), BAND)
     if policy == "fair":
-        return f"priority {9 - band}, turn {due / 1000:.3f} s"
+        return f"priority {9 - band}, turn {due / UNIT:.2f}"
     when = datetime.fromtimestamp(due / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     if policy == "aging":
         return f"due {when} UTC"

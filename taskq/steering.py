@@ -4,6 +4,9 @@ limits while everything runs. And the limits that producers write.
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from abc import abstractmethod
 from collections.abc import Mapping
 
@@ -16,6 +19,10 @@ from taskq.limit import Limit, check_on
 from taskq.limit_writer import write_limits, write_limits_sync
 from taskq.registry import Registry
 
+#: In place of a task: all of them.
+ALL = "*"
+#: How often a queue that drains is looked at, s.
+LOOK_EVERY = 0.2
 #: Marks what was set by hand: neither workers nor producers write over it.
 BY_HAND = " by=hand"
 
@@ -62,6 +69,54 @@ class Steering(Registry):
             call = commands.resume(self.sync_client.keys(place))
             was.append(self.sync_client.store.run(call, tries=3))
         return any(was)
+
+    async def close_queue(self, queue: str = "default") -> None:
+        """Refuse every enqueue into a queue (QueueClosed) until `open_queue`; what is in it runs
+        on.
+        """
+        await self._write(queue, {}, strike=f"+{ALL}")
+
+    def close_queue_sync(self, queue: str = "default") -> None:
+        """As `close_queue`, blocking."""
+        self._write_sync(queue, {}, strike=f"+{ALL}")
+
+    async def open_queue(self, queue: str = "default") -> None:
+        """Let a closed queue be enqueued into again."""
+        await self._write(queue, {}, strike=f"-{ALL}")
+
+    def open_queue_sync(self, queue: str = "default") -> None:
+        """As `open_queue`, blocking."""
+        self._write_sync(queue, {}, strike=f"-{ALL}")
+
+    async def drain_queue(self, queue: str = "default", timeout: float | None = None) -> bool:
+        """Close a queue and wait until nothing of it runs or is about to: no job ready, blocked,
+        due to be tried again or running. False when `timeout` s were not enough; closed it stays.
+        """
+        await self.close_queue(queue)
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            if not await self._busy(queue):
+                return True
+            if time.monotonic() >= until:
+                return False
+            await asyncio.sleep(LOOK_EVERY)
+
+    def drain_queue_sync(self, queue: str = "default", timeout: float | None = None) -> bool:
+        """As `drain_queue`, blocking."""
+        self.close_queue_sync(queue)
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            stores = self.sync_client.store
+            calls = [commands.stats(self.sync_client.keys(p)) for p in self.places_of([queue])]
+            if not sum(busy_jobs(stores.run(call, tries=3).jobs) for call in calls):
+                return True
+            if time.monotonic() >= until:
+                return False
+            time.sleep(LOOK_EVERY)
+
+    async def _busy(self, queue: str) -> int:
+        calls = [commands.stats(self.client.keys(place)) for place in self.places_of([queue])]
+        return sum([busy_jobs((await self.client.store.run(c, tries=3)).jobs) for c in calls])
 
     # Tasks and groups
 
@@ -191,6 +246,13 @@ class Steering(Registry):
             )
             changed = max(changed, done)
         return changed
+
+
+def busy_jobs(jobs: Mapping[str, int]) -> int:
+    """Of the counts of a queue: jobs that run or are about to. What is scheduled for later waits
+    for its time, closed queue or not.
+    """
+    return sum(jobs.get(state, 0) for state in ("ready", "blocked", "retry", "running"))
 
 
 def by_hand(limit: Limit, on: str) -> str:

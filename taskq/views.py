@@ -59,6 +59,9 @@ class QueueView:
     struck: tuple[str, ...] = ()
     """Tasks that may neither be enqueued nor run."""
 
+    ticks: dict[str, datetime] = field(default_factory=dict)
+    """Schedules that tick next: when."""
+
     def paused_parts(self) -> list[tuple[str, str]]:
         """What is paused of it: (`task` or `group`, name)."""
         words = (name.removeprefix("pause:") for name in self.limits if name.startswith("pause:"))

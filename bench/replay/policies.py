@@ -15,6 +15,7 @@ from taskq.rank import (
     Turn,
     aging_rank,
     charge_for,
+    cost_of,
     fair_rank,
     strict_rank,
 )
@@ -80,12 +81,13 @@ class Fair:
 
     book: FairBook = field(default_factory=FairBook)
     averages: dict[str, float] = field(default_factory=dict)
+    unit: float | None = None
     _turns: dict[int, tuple[str, str, Turn]] = field(default_factory=dict)
     _told: float = 0.0
     _runs: dict[str, list[float]] = field(default_factory=dict)
 
     def enter(self, number: int, job: Arrival, now: float) -> float:
-        turn = self.book.enter(job.tenant, charge_for(self.averages, job.task))
+        turn = self.book.enter(job.tenant, charge_for(self.averages, job.task, self.unit))
         self._turns[number] = job.tenant, job.task, turn
         return fair_rank(job.priority, turn.start)
 
@@ -94,7 +96,8 @@ class Fair:
 
     def end(self, number: int, measured: float, now: float) -> None:
         tenant, task, turn = self._turns.pop(number)
-        self.book.end(tenant, turn, measured)
+        if self.unit is not None:
+            self.book.end(tenant, turn, cost_of(measured, self.unit))
         for name in (task, "*"):
             self._runs.setdefault(name, []).append(measured)
         if now - self._told >= _BEAT_MS:
@@ -105,6 +108,8 @@ class Fair:
             mean = sum(runs) / len(runs)
             known = self.averages.get(name, mean)
             self.averages[name] = known + (mean - known) * (1 - _LEFT ** len(runs))
+        if self.unit is None:
+            self.unit = self.averages["*"]
         self._runs.clear()
         self._told = now
 

@@ -230,12 +230,16 @@ def sections(results: Results, name: str = "") -> dict[str, str]:
         "waits": ("load", lambda: _waits(results, "load", "load 90%", "real")),
         "patience, real": ("patience", lambda: _patience(results, "real")),
         "patience, simulated": ("patience", lambda: _patience(results, "simulated")),
-        "shares, real": ("flood", lambda: _shares(results, "real")),
-        "shares, simulated": ("flood", lambda: _shares(results, "simulated")),
+        "shares, real": ("flood|late", lambda: _shares(results, "real")),
+        "shares, simulated": ("flood|late", lambda: _shares(results, "simulated")),
         "order": ("one slot", lambda: _order(results)),
         "prediction": ("prediction", lambda: _prediction(results)),
         "limits": ("limits", lambda: _limits(results)),
     }
     known = {found.scenario for found in results.found}
     parts = {"machine": _machine(results, name)} if name else {}
-    return parts | {word: make() for word, (scenario, make) in makers.items() if scenario in known}
+    return parts | {
+        word: make()
+        for word, (scenario, make) in makers.items()
+        if known & set(scenario.split("|"))
+    }

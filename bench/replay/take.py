@@ -20,7 +20,7 @@ from bench.server import Server
 Say = Callable[[str], None]
 _ALWAYS = float("-inf")
 #: A run in which the machine had no time left is done again: at most so many, whoever replays.
-_CROWDED, _TRIES = 0.85, 3
+_CROWDED, _TRIES = 0.85, 2
 #: Points of a curve of waits.
 _QUANTILES = 100
 #: Traces whose curves are drawn.

@@ -10,9 +10,11 @@ local function leave_home(base, id, state, class, blocker)
   local home = base .. 'scheduled'
   if state == 'retry' then home = base .. 'retry' end
   if state == 'blocked' then home = base .. 'blocked' end
-  redis.call('ZREM', home, id)
   if state == 'blocked' then
+    local left = redis.call('ZCARD', home) - redis.call('ZREM', home, id)
     if blocker then leave_parked(base, id, blocker) end
-    redis.pcall('HSET', base .. 'meta', 'blocked', redis.call('ZCARD', base .. 'blocked'))
+    redis.pcall('HSET', base .. 'meta', 'blocked', left)
+  else
+    redis.call('ZREM', home, id)
   end
 end

@@ -1,5 +1,8 @@
 -- leave_parked: a job that a limit blocked waits for it no more; a limit that blocks nobody needs no timer.
 local function leave_parked(base, id, blocker)
-  redis.pcall('ZREM', base .. 'parked:' .. blocker, id)
-  if redis.call('EXISTS', base .. 'parked:' .. blocker) == 0 then redis.pcall('ZREM', base .. 'timers', 'limit:' .. blocker) end
+  -- Counted before: while a slot moves to another node, a set that has become empty cannot be asked for.
+  local parked = redis.pcall('ZCARD', base .. 'parked:' .. blocker)
+  if redis.pcall('ZREM', base .. 'parked:' .. blocker, id) == 1 and parked == 1 then
+    redis.pcall('ZREM', base .. 'timers', 'limit:' .. blocker)
+  end
 end

@@ -42,7 +42,13 @@ local function note_tie(ties, base, id, was, ends, now, tied)
     local group = job[4] or ''
     local weight = tonumber(ask('HGET', base .. 'weights', group) or '') or 1
     if weight > 0 and weight <= 1e6 then
-      ties.owed[group] = (ties.owed[group] or 0) + (took - charged) / weight
+      if was == 'running' and ties.unit == nil then ties.unit = tonumber(ask('HGET', base .. 'meta', 'unit_ms') or '') or false end
+      local unit = ties.unit -- as cost_of in open_shares
+      if was ~= 'running' then
+        ties.owed[group] = (ties.owed[group] or 0) - charged / weight
+      elseif unit and unit > 0 and unit <= 1e9 then
+        ties.owed[group] = (ties.owed[group] or 0) + (took * 100 / unit - charged) / weight
+      end
     end
   end
   return ties

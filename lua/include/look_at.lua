@@ -1,6 +1,8 @@
 -- look_at: what is wrong with one place of a queue, in one look: a list of {code, detail}, empty when all is well.
 -- place and name: 'job' and an id; an index (a key without the prefix) and an id in it; a Redis type and a key without the
--- prefix that must have it; 'stray' and a key nobody knows; 'meta' and a field; 'suspects' and a worker. Never raises.
+-- prefix that must have it; 'stray' and a key nobody knows; 'meta' and a field; 'suspects' and a worker; 'timers' and a member;
+-- 'holding:<instance>' and an id. What is of another type than it must is told of by itself, and stops nothing.
+-- Needs look_beside, look_at_holds.
 local HOMES = { ready = 'ready', scheduled = 'scheduled', retry = 'retry', running = 'running', blocked = 'blocked',
   dead = 'dead', completed = 'done', expired = 'done', cancelled = 'done' }
 local NUMBERS = { 'priority', 'deadline_ms', 'attempt', 'crashes', 'enqueued_ms', 'started_ms', 'timeout_ms',
@@ -50,7 +52,7 @@ local function look_at_job(prefix, id)
   if kind == 'none' then return {} end
   if kind ~= 'hash' then return { { 'wrong-type', kind } } end
   if not is_name(id) then return { { 'bad-name', '' } } end
-  local job = redis.call('HMGET', key, 'state', 'class', 'worker')
+  local job = redis.call('HMGET', key, 'state', 'class', 'worker', 'holds')
   local state = job[1]
   if not state or not HOMES[state] then return { { 'unreadable', state and 'state ' .. state or 'no state' } } end
   local found, ttl = {}, redis.call('PTTL', key)
@@ -73,6 +75,9 @@ local function look_at_job(prefix, id)
     listed = blocker and is_listed(prefix .. 'parked:' .. blocker, id)
   end
   if not listed then found[#found + 1] = { 'homeless', home or state } end
+  if listed and state == 'running' then
+    for _, finding in ipairs(look_at_holds(prefix, id, job[4])) do found[#found + 1] = finding end
+  end
   return found
 end
 
@@ -114,14 +119,15 @@ local function look_at_key(prefix, holders, classes, wanted, name)
   if family and not ANY_NAME[family] and not named(rest) then return { { 'bad-name', kind } } end
   if family == 'alive' or family == 'stats' or name == 'dead' or name == 'done' then
     if ttl == -1 then found[1] = { 'no-ttl', kind } end
-  elseif ttl >= 0 and family ~= 'rate' and family ~= 'unique' then
+  elseif ttl >= 0 and family ~= 'rate' and family ~= 'unique' and name ~= 'shares' then
     found[1] = { 'live-ttl', kind }
   end
   if family == 'cancels' and not holds(holders, rest) then found[#found + 1] = { 'leftover', kind } end
   if (family == 'running' or family == 'alive') and not holds(holders, rest) then
     found[#found + 1] = { 'unknown-owner', rest }
   end
-  if family == 'ready' and not holds(classes, rest) then found[#found + 1] = { 'unlisted', rest } end
+  if (family == 'ready' or family == 'turned') and not holds(classes, rest) then found[#found + 1] = { 'unlisted', rest } end
+  for _, finding in ipairs(look_beside(prefix, wanted, name)) do found[#found + 1] = finding end
   return found
 end
 
@@ -131,6 +137,9 @@ local function look_at_setting(meta, field)
   local good = true
   if field == 'policy' then good = value == 'strict' or value == 'aging' or value == 'fair'
   elseif field == 'patience_ms' then good = #value <= 200 and string.find(value, '^[%d ]+$') ~= nil
+  elseif field == 'blocked' then
+    local jobs = redis.pcall('ZCARD', string.sub(meta, 1, -5) .. 'blocked')
+    if type(jobs) == 'number' and value ~= string.format('%.0f', jobs) then return { { 'stale', 'blocked' } } end
   elseif string.find(field, '_ms$') or field == 'max_jobs' or field == 'slots' or field == 'paused' then
     good = is_whole(value)
   end
@@ -145,6 +154,9 @@ local function look_at(prefix, holders, classes, place, name)
     if not since or type(since) == 'table' or holds(holders, name) then return {} end
     return { { 'leftover', 'since ' .. since } }
   end
-  if HOMES[place] or place == 'done' or place == 'turned' or string.find(place, ':') then return look_at_entry(prefix, place, name) end
+  if place == 'timers' or string.find(place, '^holding:') then return look_beside(prefix, place, name) end
+  if HOMES[place] or place == 'done' or place == 'turned' or string.find(place, ':') then
+    return look_at_entry(prefix, place, name)
+  end
   return look_at_key(prefix, holders, classes, place, name)
 end

@@ -4,7 +4,8 @@
 -- limited: field of meta, '1' and then 'queue=<name>', 'task.<task>=<name>', 'group.<group>=<name>' for the limits that jobs do
 -- not name themselves; nil when the queue has none, but `key:` limits, which are built in. ties: what this call lets go, or nil.
 local function open_limits(base, limited, ties)
-  local book = { base = base, limited = limited, freed = ties and ties.freed or {}, granted = {}, state = {}, defined = {}, under = {} }
+  local book = { base = base, limited = limited, freed = ties and ties.freed or {}, granted = {}, state = {}, defined = {},
+    under = {} }
   for on, name in string.gmatch(limited or '', '([^ =]+)=(%S+)') do
     book.scoped = book.scoped or {}
     book.scoped[on] = (book.scoped[on] or '') .. ' ' .. name
@@ -37,7 +38,8 @@ end
 local function limits_on(book, own, task, group)
   local words, scoped = own or '', book.scoped
   if scoped then
-    words = (scoped.queue or '') .. (scoped['task.' .. (task or '')] or '') .. (scoped['group.' .. (group or '')] or '') .. ' ' .. words
+    local of_task, of_group = scoped['task.' .. (task or '')] or '', scoped['group.' .. (group or '')] or ''
+    words = (scoped.queue or '') .. of_task .. of_group .. ' ' .. words
   end
   local found = book.under[words]
   if found then return found end

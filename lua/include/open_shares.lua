@@ -1,15 +1,25 @@
--- open_shares: start-time fair queueing for the policy `fair`. Each group has a virtual finish, in ms of work by its weight; a job
+-- open_shares: start-time fair queueing for the policy `fair`. Each group has a virtual finish, in work by its weight; a job
 -- starts, virtually, when its group's work before it is done, but not before the queue's virtual time. open_shares and start_of only read; close_shares writes, once a call.
 -- Needs ask.
 local function open_shares(base, vtime)
   return { base = base, vtime = tonumber(vtime) or 0, finish = {}, weights = {}, charges = {} }
 end
 
+-- What a run of `ms` costs: a run as long as the queue's first average costs 100. While there is no average every job costs that,
+-- so what waited before the first is worth the same as what comes after it. nil: not known yet.
+local function cost_of(unit, ms)
+  unit = tonumber(unit or '')
+  if not unit or not (unit > 0 and unit <= 1e9) then return nil end
+  return ms * 100 / unit
+end
+
 local function charge_of(shares, task)
   local charge = shares.charges[task]
   if not charge then
-    local known = ask('HMGET', shares.base .. 'averages', task, '*') or {}
-    charge = tonumber(known[1] or '') or tonumber(known[2] or '') or 100
+    if shares.unit == nil then shares.unit = ask('HGET', shares.base .. 'meta', 'unit_ms') or false end
+    local known = shares.unit and ask('HMGET', shares.base .. 'averages', task, '*') or {}
+    local mean = tonumber(known[1] or '') or tonumber(known[2] or '')
+    charge = mean and cost_of(shares.unit, mean) or 100
     if charge ~= charge or charge < 0 or charge > 1e9 then charge = 100 end
     shares.charges[task] = charge
   end
@@ -26,7 +36,7 @@ local function weight_of(shares, group)
   return weight
 end
 
--- When a job of this group may start, virtual ms; and what its group is charged for it until its run time is known, ms.
+-- When a job of this group may start, in virtual time; and what its group is charged for it until its run time is known.
 local function start_of(shares, group, task)
   group = group or ''
   local done = shares.finish[group] or tonumber(ask('ZSCORE', shares.base .. 'shares', group) or '') or 0

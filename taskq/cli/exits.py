@@ -42,6 +42,7 @@ _CODES: tuple[tuple[type[TaskqError], int], ...] = (
     (errors.JobConflict, REFUSED),
     (errors.QueueFull, REFUSED),
     (errors.TaskStruck, REFUSED),
+    (errors.QueueClosed, REFUSED),
     (errors.DeadlineUnreachable, REFUSED),
     (errors.WrongState, REFUSED),
     (errors.ResultTimeout, TIMEOUT),

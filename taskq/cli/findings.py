@@ -22,7 +22,10 @@ KINDS = {
         "puts it back where its state says: waiting jobs are due now, a running one goes back to"
         " its worker, or is ready again when no worker can hold it (no crash is charged)",
     ),
-    "misplaced": Kind("an index lists a job whose home is elsewhere", "drops that entry"),
+    "misplaced": Kind(
+        "an index lists a job whose home is elsewhere, or a limit a job that does not hold it",
+        "drops that entry",
+    ),
     "ghost": Kind("an index lists an id that has no record", "drops that entry"),
     "unknown-owner": Kind(
         "a worker holds jobs here, and the reaper does not know it",
@@ -44,7 +47,21 @@ KINDS = {
     "unlisted": Kind(
         "jobs wait in a class that no worker looks for", "lists the class, so workers find it"
     ),
-    "leftover": Kind("notes about a worker that is gone", "removes them", harmless=True),
+    "untimed": Kind(
+        "jobs wait for a limit, or for a new rank, that nobody will look at",
+        "has it looked at now",
+    ),
+    "uncounted": Kind(
+        "a running job does not count under a limit that it holds", "counts it there"
+    ),
+    "stale": Kind(
+        "a setting that copies something else says otherwise", "sets it to what it copies"
+    ),
+    "leftover": Kind(
+        "notes about a worker that is gone; a timer of nothing; a unique key of no live job",
+        "removes them",
+        harmless=True,
+    ),
     "stray": Kind(
         "a key under the queue's prefix that this taskq never writes",
         "moves it to quarantine",
@@ -59,6 +76,7 @@ _DONE = {
     "expires": "it will expire",
     "set": "its score is set anew",
     "listed": "listed",
+    "counted": "counted under its limit",
 }
 
 

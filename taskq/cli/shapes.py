@@ -103,12 +103,16 @@ def queue_details(whole: Whole, workers: Sequence[WorkerView], tasks: Tasks) -> 
 
 
 def held_back(view: QueueView) -> Shape:
-    """What people and limits hold back."""
+    """What people and limits hold back, and schedules that bring jobs by themselves."""
     return {
         "limits": dict(sorted(view.limits.items())),
         "parked": dict(sorted(view.parked.items())),
         "paused_parts": [{"kind": kind, "name": name} for kind, name in view.paused_parts()],
         "struck": list(view.struck),
+        "next_ticks": [
+            {"schedule": name, "due_at": _time(when)}
+            for name, when in sorted(view.ticks.items(), key=lambda tick: (tick[1], tick[0]))
+        ],
     }
 
 

@@ -16,6 +16,7 @@ from taskq.commands.care import (
     members,
     repair,
     scan,
+    set_members,
 )
 from taskq.commands.health import (
     MEASURES,
@@ -174,6 +175,7 @@ __all__ = [
     "schedule",
     "schedule_names",
     "server_time",
+    "set_members",
     "signals",
     "stats",
     "text",

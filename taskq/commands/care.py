@@ -68,19 +68,26 @@ def members(keys: QueueKeys, index: bytes, cursor: int) -> Call[tuple[int, list[
     return _page("ZSCAN", keys, index, cursor)
 
 
+def set_members(keys: QueueKeys, name: bytes, cursor: int) -> Call[tuple[int, list[bytes]]]:
+    """A page of a set: (next cursor, 0 at the end; members). A member may come twice."""
+    return _page("SSCAN", keys, name, cursor, step=1)
+
+
 def fields(keys: QueueKeys, name: bytes, cursor: int) -> Call[tuple[int, list[bytes]]]:
     """A page of a hash's field names: (next cursor, 0 at the end; names)."""
     return _page("HSCAN", keys, name, cursor)
 
 
-def _page(verb: str, keys: QueueKeys, name: bytes, cursor: int) -> Call[tuple[int, list[bytes]]]:
+def _page(
+    verb: str, keys: QueueKeys, name: bytes, cursor: int, step: int = 2
+) -> Call[tuple[int, list[bytes]]]:
     return plain(
         verb,
         keys.prefix.encode() + name,
         cursor,
         "COUNT",
         BATCH,
-        parse=lambda reply: (int(reply[0]), reply[1][::2]),
+        parse=lambda reply: (int(reply[0]), reply[1][::step]),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from taskq.commands.call import Call, Word
 from taskq.errors import InvalidOption
 from taskq.keys import QueueKeys, check_name
-from taskq.template import check_template, fields_of
+from taskq.limit import check_one
 
 #: Limits in one call, at most.
 LIMITS_A_CALL = 100
@@ -62,6 +62,6 @@ def resuming(kind: str, name: str) -> dict[str, str]:
 def _pause_of(kind: str, name: str) -> str:
     if kind == "task":
         check_name(name, "task name")
-    elif fields_of(check_template(name, "group")):
-        raise InvalidOption(f"group {name!r} is a template: name one group")
+    else:
+        check_one(name, "group")
     return f"pause:{kind}.{name}"

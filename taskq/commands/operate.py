@@ -27,6 +27,8 @@ class QueueStats(NamedTuple):
     """Limit (instance): jobs it blocks."""
     limits: dict[str, str]
     """Limit: its definition."""
+    ticks: dict[str, float]
+    """Schedule: when it ticks next, Unix ms; inf: never."""
 
 
 def revive(keys: QueueKeys, ids: Sequence[str]) -> Call[dict[str, str]]:
@@ -117,6 +119,7 @@ def stats(keys: QueueKeys) -> Call[QueueStats]:
             {one.worker: one.slots for one in workers},
             {text(n): c for n, c in zip(reply[9][::2], reply[9][1::2], strict=True)},
             map_of(reply[10]),
+            {name: float(ms) for name, ms in map_of(reply[11]).items()},
         )
 
     return Call(

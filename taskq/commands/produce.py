@@ -12,11 +12,13 @@ from taskq.errors import (
     JobConflict,
     JobNotFound,
     LeaseLost,
+    QueueClosed,
     QueueFull,
     TaskStruck,
     WrongState,
 )
 from taskq.keys import QueueKeys
+from taskq.partition import queue_of
 
 
 class NewJob(NamedTuple):
@@ -138,6 +140,11 @@ def enqueue(
             )
         if word == b"STRUCK":
             task = text(reply[1])
+            if task == "*":
+                raise QueueClosed(
+                    f"queue {keys.queue!r} is closed for new jobs: nothing was enqueued;"
+                    f" `taskq queue open {queue_of(keys.queue)}` opens it again"
+                )
             raise TaskStruck(
                 f"task {task!r} is struck in queue {keys.queue!r}: nothing was enqueued;"
                 f" `taskq task unstrike {task} -q {keys.queue}` allows it again",

@@ -17,7 +17,7 @@ _NONE = ""
 
 class Stored(NamedTuple):
     """A schedule as Redis has it. `definition` '' and `due` '' when it is not there; `due` is text,
-    as the script compares it: ms, `inf` for never.
+    as Redis writes it and the script compares it: ms, `inf` for never.
     """
 
     definition: str = ""
@@ -26,7 +26,7 @@ class Stored(NamedTuple):
     @property
     def due_ms(self) -> int | None:
         """The next tick; None for never."""
-        return int(self.due) if self.due not in (_NONE, _NEVER) else None
+        return round(float(self.due)) if self.due not in (_NONE, _NEVER) else None
 
 
 def due_word(due_ms: int | None) -> str:
@@ -112,8 +112,7 @@ def server_time() -> Call[int]:
     return plain("TIME", parse=lambda reply: int(reply[0]) * 1000 + int(reply[1]) // 1000)
 
 
-def _due(score: bytes | None) -> str:
-    if score is None:
-        return _NONE
-    number = float(score)
-    return _NEVER if number == float("inf") else f"{number:.0f}"
+def _due(score: bytes | float | None) -> str:
+    if isinstance(score, float):  # as redis-py gives it
+        return f"{score:.17g}"
+    return _NONE if score is None else text(score)

@@ -38,6 +38,8 @@ class Clockwork:
         self._store = store
         self._settings = settings
         self._app = app
+        self._seen: dict[str, list[tuple[str, str]]] = {}
+        """By queue: the ticks that were due at the last look."""
         self._allowed: set[str] = set()
         self._unwritten: set[str] = set()
         self._told: dict[tuple[str, str], str] = {}
@@ -119,12 +121,13 @@ class Clockwork:
         store, keys = self._store, line.keys
         now = await store.run(commands.server_time())
         due = await store.run(commands.due_schedules(keys, now))
+        # What is due as before, though it was seen to, is not looked at again and again.
+        stuck, self._seen[line.queue] = bool(due) and due == self._seen.get(line.queue), due
         if not due:
             return False
         await self._allow(line)
         names = [name for name, _ in due]
         texts = await store.run(commands.definitions(keys, names))
-        stuck = False
         for (name, word), text in zip(due, texts, strict=True):
             problem = await self._fire(line, name, Stored(text, word), now)
             if problem:
@@ -166,7 +169,8 @@ class Clockwork:
             return
         partitions = self._app.partitions.get(queue, 1)
         job_id = tick_id(name, step.tick, queue, partitions)
-        tick = f"{name} {step.due} {commands.due_word(step.following)}"
+        due = _at(stored, step).due
+        tick = f"{name} {due} {commands.due_word(step.following)}"
         job = schedule.new_job(job_id, "@tick", tick)
         bound = share_of(self._settings.max_jobs, partitions)
         call = commands.enqueue(line.keys, [job], max_jobs=bound, all_or_none=False)
@@ -183,10 +187,13 @@ class Clockwork:
 
     async def _move(self, line: Line, name: str, stored: Stored, step: Step) -> None:
         """Go on without a job, unless somebody else was quicker."""
-        seen = stored._replace(due=str(step.due))
         await self._store.run(
             commands.schedule(
-                line.keys, name, seen=seen, definition=stored.definition, due_ms=step.following
+                line.keys,
+                name,
+                seen=_at(stored, step),
+                definition=stored.definition,
+                due_ms=step.following,
             )
         )
 
@@ -207,3 +214,8 @@ class Clockwork:
             self._told[line.queue, name] = problem
             what = f"schedule {name}" if name else "schedules"
             log.warning("%s of queue %s: %s; trying on", what, line.queue, problem)
+
+
+def _at(stored: Stored, step: Step) -> Stored:
+    """What was seen, with the timer where this step finds it; word for word at the first."""
+    return stored if step.due == stored.due_ms else stored._replace(due=str(step.due))

@@ -29,6 +29,8 @@ log = getLogger("taskq.pump")
 
 #: How long a queue is left alone while others keep the worker too busy to listen, s.
 OVERLOOKED = 0.5
+#: Between two tries to end a wait that has not begun yet, s.
+AGAIN = 0.005
 #: How long a token that was offered to others and came back counts as one's own, s.
 OWN = 0.02
 #: How long a worker that is the only one to listen offers none, s.
@@ -110,7 +112,9 @@ class Ears:
 
     async def _listen_anew(self) -> None:
         try:
-            await self._store.end_wait()
+            while self.listening and not self._heard.issuperset(self._lists()):
+                await self._store.end_wait()
+                await asyncio.sleep(AGAIN)
         finally:
             self._ending = None
 

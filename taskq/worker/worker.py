@@ -259,13 +259,13 @@ class Worker:
                 await self.store.run(
                     commands.plain("SADD", shared.queues, line.queue, parse=int), tries=3
                 )
-                await declare_limits(self.store, line.keys, self.app.limits, line.name)
                 if wanted is not None and wanted.meta():
                     await self.store.run(commands.configure(line.keys, wanted.meta()), tries=3)
             except StoreUnavailable as error:
                 log.warning("queue %s: not listed, its settings not written: %s", line.queue, error)
             await self.upkeep.find_classes(line)
             await self.clockwork.announce(line)
+            await declare_limits(self.store, line.keys, self.app.limits, line.name)
         if self._obituary is not None:
             try:
                 await self.upkeep.bury(self.lines, self._obituary)

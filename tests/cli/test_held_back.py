@@ -43,7 +43,7 @@ def test_jobs_that_a_limit_blocks_are_shown_with_it(cli: Cli, operator: TaskQ) -
     assert set(shown["limits"]) == {"pause:task.boom", "vendor"}
     assert "paused   task boom of queue default" in status
     assert "limit    vendor: blocks 2 jobs of queue default" in status
-    assert set(held) == {"queue", "limits", "parked", "paused_parts", "struck"}
+    assert set(held) == {"queue", "limits", "parked", "paused_parts", "struck", "next_ticks"}
 
 
 def test_a_struck_task_is_shown(cli: Cli, operator: TaskQ) -> None:

@@ -28,6 +28,7 @@ DETAILS = QUEUE | {
     "parked",
     "paused_parts",
     "struck",
+    "next_ticks",
     "tasks",
     "parts",
 }

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import pytest
 
+from taskq.keys import QueueKeys
 from tests.cli.conftest import Cli
 from tests.helpers import wait_until
+from tests.servers import Server
 
 pytestmark = pytest.mark.keeps_keys("leaves jobs as the command left them")
 
@@ -202,3 +204,41 @@ def test_enqueue_can_be_unique_and_admitted(cli: Cli) -> None:
     assert "should start in about" in told.err
     assert bad.code == 2
     assert cli.state(first.out.strip()) == "cancelled"
+
+
+def test_a_queue_is_drained_and_opened(cli: Cli) -> None:
+    cli.enqueue("work", "a")
+
+    early = cli.call("queue", "drain", "default", "--timeout", "0")
+    refused = cli.call("enqueue", "work", "b")
+    shown = cli.call("status")
+
+    assert early.code == 5
+    assert "1 jobs of queue default still run or wait" in early.error
+    assert refused.code == 4
+    assert "`taskq queue open default` opens it again" in refused.error
+    assert "closed   to new jobs" in shown.out
+    cli.worker()
+    done = cli.call("queue", "drain", "default", "--timeout", "30")
+    assert (done.code, "queue default is empty" in done.err) == (0, True)
+    assert cli.call("queue", "open", "default").code == 0
+    assert cli.enqueue("work", "b")
+
+
+def test_a_deadline_that_cannot_be_met_ends_with_4(
+    cli: Cli, valkey: Server, namespace: str
+) -> None:
+    keys = QueueKeys(namespace, "default")
+    client = valkey.client()
+    client.hset(keys.averages, "*", 60_000)
+    client.hset(keys.meta, "slots", 1)
+    client.close()
+    cli.enqueue("add", "1", "--priority", "9")
+    late = ("enqueue", "add", "2", "--deadline", "5s", "--admit")
+
+    refused, warned = cli.call(*late, "reject"), cli.call(*late, "warn")
+
+    assert (refused.code, refused.out) == (4, "")
+    assert "after its deadline: it was not enqueued" in refused.error
+    assert warned.code == 0
+    assert "should start in about 6" in warned.err or "should start in about 1 min" in warned.err

@@ -100,7 +100,7 @@ def shell(environment: dict[str, str], tmp_path: Path) -> Shell:
     return run
 
 
-WorkerOf = Callable[[str], "contextlib.AbstractContextManager[Path]"]
+WorkerOf = Callable[..., "contextlib.AbstractContextManager[Path]"]
 
 
 @pytest.fixture
@@ -110,12 +110,12 @@ def worker_of(environment: dict[str, str], tmp_path: Path, docs_server: Server) 
     """
 
     @contextlib.contextmanager
-    def run(app: str) -> Iterator[Path]:
+    def run(app: str, *words: str) -> Iterator[Path]:
         log = tmp_path / "log"
         client = docs_server.client()
         with log.open("wb") as output:
             worker = subprocess.Popen(
-                [Path(sys.executable).parent / "taskq", "worker", app],
+                [Path(sys.executable).parent / "taskq", "worker", app, *words],
                 cwd=tmp_path,
                 env=environment,
                 stdin=subprocess.DEVNULL,

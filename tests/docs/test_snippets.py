@@ -66,8 +66,12 @@ EXAMPLES = {
     "tenants": "acme: at most 2 at a time\nglobex: at most 2 at a time\n"
     "asked twice, one job: True True\nreport of acme\n",
     "by_the_clock": "",
+    "by_capability": "",
     "fenced_store": "booked: 42\nrefused: a late writer\nin the ledger: 42\n",
 }
+
+
+WORKER_OPTIONS = {"by_capability": ("--provides", "gpu")}
 
 
 @pytest.mark.parametrize(("name", "output"), EXAMPLES.items())
@@ -76,7 +80,7 @@ def test_an_example_runs_beside_a_worker(
 ) -> None:
     shutil.copy(ROOT / "examples" / f"{name}.py", tmp_path)
 
-    with worker_of(f"{name}:app") as log:
+    with worker_of(f"{name}:app", *WORKER_OPTIONS.get(name, ())) as log:
         ran = shell(f"python {name}.py")
 
     assert ran.returncode == 0, ran.stderr + log.read_text()

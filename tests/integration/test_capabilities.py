@@ -96,6 +96,30 @@ async def test_the_first_job_left_to_the_one_worker_that_knows_its_task_wakes_it
             await asyncio.gather(*map(idle, workers))
 
 
+async def test_a_job_whose_task_is_not_known_is_handed_on_with_its_labels(
+    make_app: MakeApp, raw: redis.Redis, namespace: str
+) -> None:
+    """Neither one that knows the task without the label, nor the other way round, may run it."""
+    label, knows, both = make_app(provides="gpu"), make_app(), make_app(provides="gpu")
+    keys = QueueKeys(namespace, "default")
+    with_tasks(label)
+    for app in (knows, both):
+
+        @app.task(name="rare")
+        async def rare(ctx: Context) -> str:
+            return ctx.worker_id
+
+    async with fleet(label, knows) as workers:
+        job = await knows.named("rare").options(requires="gpu").enqueue()
+        await eventually(lambda: raw.zcard(keys.ready_of("gpu+task.rare")) == 1)
+        for worker in workers:
+            await worker.upkeep.find_classes(worker.lines[0])
+            await idle(worker)
+        assert raw.zcard(keys.ready_of("gpu+task.rare")) == 1
+        async with fleet(both) as (able,):
+            assert await job.result(timeout=10) == able.id
+
+
 async def test_a_job_waits_for_a_worker_that_provides_all_it_requires(
     make_app: MakeApp, raw: redis.Redis, namespace: str
 ) -> None:

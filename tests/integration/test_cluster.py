@@ -136,6 +136,51 @@ def blocked(group: Cluster) -> int:
     return sum(int(node.info("clients")["blocked_clients"]) for node in group.primaries)
 
 
+async def test_a_job_that_requires_a_label_wakes_the_worker_that_provides_it(
+    calm: Cluster, make: MakeApp
+) -> None:
+    """One wait for each queue, for the lists of all its classes; they change, no token is lost."""
+    app, names = make(calm.url, provides=("gpu", "region=eu", "arm")), queues_of(calm)[:2]
+
+    @app.task
+    async def same(n: int) -> int:
+        return n
+
+    async with working(app, queues=names) as worker:
+        await idle(worker)
+        await eventually(lambda: blocked(calm) == len(names))
+        for n, requires in enumerate(((), "gpu", {"gpu", "arm"}, {"gpu", "arm", "region=eu"}) * 2):
+            for name in names:
+                await idle(worker)
+                job = await same.options(queue=name, requires=requires).enqueue(n)
+                assert await job.result(timeout=3) == n
+        await eventually(lambda: blocked(calm) == len(names))
+
+
+async def test_a_wait_for_other_lists_of_a_queue_ends_without_losing_its_token(
+    calm: Cluster, namespace: str
+) -> None:
+    keys = QueueKeys(namespace, queues_of(calm)[0])
+    address = Address.parse(calm.url)
+    store, other = open_store(address), open_store(address)
+
+    async def push(key: str) -> None:
+        await other.run(commands.plain("RPUSH", key, "1", parse=int))
+
+    waiting = asyncio.ensure_future(store.wait_for_wake([keys.wake], 5))
+    await eventually(lambda: blocked(calm) == 1)
+    await store.end_wait()
+    assert await waiting is None
+
+    both = asyncio.ensure_future(store.wait_for_wake([keys.wake, keys.wake_of("gpu")], 5))
+    await asyncio.sleep(0)
+    await push(keys.wake_of("gpu"))
+    assert await both == keys.wake_of("gpu")
+    assert await store.wait_for_wake([keys.wake], 0.05) is None
+    await store.close()
+    await other.close()
+
+
 async def test_the_look_side_sees_all_queues_and_workers(
     calm: Cluster, make: MakeApp, namespace: str
 ) -> None:

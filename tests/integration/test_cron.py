@@ -514,6 +514,48 @@ async def test_what_cannot_be_read_ticks_no_more_and_can_be_removed(
             await (await note.enqueue("on")).result(timeout=5)
 
 
+async def test_a_time_that_somebody_wrote_by_hand_is_a_tick_like_others(
+    app: TaskQ, raw: redis.Redis
+) -> None:
+    note, ran = a_task(app)
+    async with app:
+        await app.schedules.add("x", note, every=86400)
+        raw.zadd(keys_of(app).timers, {"cron:x": 1_600_000_000_000.5})
+        raw.hset(keys_of(app).meta, "timer_ms", 1_600_000_000_000)
+        async with working(app):
+            await eventually(lambda: ran)
+            due = raw.zscore(keys_of(app).timers, "cron:x")
+            assert due is not None
+            assert due > time.time() * 1000
+
+
+async def test_a_worker_does_not_spin_on_a_tick_that_stays_due(
+    app: TaskQ, raw: redis.Redis
+) -> None:
+    note, _ = a_task(app)
+    keys = keys_of(app)
+    async with app, working(app) as worker:
+        run, fired = worker.store.run, 0
+
+        async def do_nothing(call: Any, **words: Any) -> Any:
+            nonlocal fired
+            if call.script == "enqueue":
+                fired += 1
+                return commands.Enqueued(0, 1)
+            return await run(call, **words)
+
+        worker.store.run = do_nothing  # type: ignore[method-assign, assignment]
+        await app.schedules.add("x", note, every=86400)
+        make_late(raw, keys, "x", 86400)
+        worker.pump.heat()
+        await eventually(lambda: fired >= 3)
+        began, count = time.monotonic(), fired
+        await eventually(lambda: fired >= count + 2)
+        assert time.monotonic() - began > 0.5
+        worker.store.run = run  # type: ignore[method-assign]
+        await app.schedules.remove("x")
+
+
 async def test_a_time_zone_unknown_on_this_machine_is_left_to_others(
     app: TaskQ, raw: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -461,3 +461,16 @@ async def test_a_limit_that_cannot_be_filled_in_is_refused_before_anything_is_se
         with pytest.raises(InvalidOption, match="argument tenant is None"):
             await work.enqueue(None)
     assert list(raw.scan_iter(f"{app.settings.namespace}:*")) == []
+
+
+async def test_limits_that_only_a_schedule_names_are_written_by_workers(
+    app: TaskQ, raw: redis.Redis
+) -> None:
+    @app.task
+    async def work() -> None: ...
+
+    app.prepare(work.options(limits=[Limit("named", concurrency=1)]).s())
+    async with app, working(app):
+        key = QueueKeys(app.settings.namespace, "default").limits
+        assert raw.hgetall(key) == {b"named": b"concurrency=1 on=job"}
+    assert app.limits.pending == {}

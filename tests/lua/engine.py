@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, TypeVar
 
 import redis
@@ -104,6 +105,18 @@ class Engine:
         self.seed_job(job_id, "ready", **fields)
         self.client.zadd(self.keys.ready_of(job_class), {job_id: rank})
 
+    def seed_parked(
+        self, job_id: str, instance: str, rank: float = 1.0, due: float = inf, **fields: object
+    ) -> None:
+        """A job that a limit blocks; its timer, as the claim that parked it left it."""
+        words = {"rank": f"{rank:.17g}", "blocked_by": instance, "awaits": instance, "tied": 1}
+        self.seed_job(job_id, "blocked", **words, **fields)
+        prefix = self.keys.prefix
+        self.client.zadd(prefix + "blocked", {job_id: rank})
+        self.client.zadd(f"{prefix}parked:{instance}", {job_id: rank})
+        self.client.zadd(self.keys.timers, {f"limit:{instance}": due})
+        self.client.hset(self.keys.meta, "blocked", self.client.zcard(prefix + "blocked"))
+
     def seed_due(self, state: str, job_id: str, due_ms: int, **fields: object) -> None:
         """A job in `scheduled` or `retry`."""
         self.seed_job(job_id, state, **fields)
@@ -136,6 +149,25 @@ class Engine:
         self.client.set(self.keys.alive(worker), START, px=60_000)
         self.client.sadd(self.keys.holders, worker)
 
+    def limit(self, **definitions: str) -> None:
+        """Limits of the queue, as operators set them."""
+        self.run(commands.limit(self.keys, definitions))
+
+    def state(self, job_id: str) -> str | None:
+        """What a job's record says."""
+        word = self.client.hget(self.keys.job(job_id), "state")
+        return word.decode() if word else None  # type: ignore[union-attr]
+
+    def held(self, instance: str) -> set[str]:
+        """Who takes a place under a limit."""
+        found = self.client.smembers(f"{self.keys.prefix}holding:{instance}")
+        return {name.decode() for name in found}  # type: ignore[union-attr]
+
+    def parked(self, instance: str) -> list[str]:
+        """Whom a limit blocks, best rank first."""
+        found = self.client.zrange(f"{self.keys.prefix}parked:{instance}", 0, -1)
+        return [name.decode() for name in found]  # type: ignore[union-attr]
+
     # The calls, with what most tests do not care about filled in.
 
     def enqueue(self, *jobs: NewJob, max_jobs: int = 1000, all_or_none: bool = False) -> Any:
@@ -149,9 +181,18 @@ class Engine:
         slots: dict[str, int] | None = None,
         worker: str = WORKER,
         look: int = 1,
+        all_slots: int | None = None,
     ) -> Call[Claims]:
         slots = {"": limit} if slots is None else slots
-        return commands.claim(self.keys, worker, keep_ms=KEEP, limit=limit, slots=slots, look=look)
+        return commands.claim(
+            self.keys,
+            worker,
+            keep_ms=KEEP,
+            limit=limit,
+            slots=slots,
+            look=look,
+            all_slots=all_slots,
+        )
 
     def claim(
         self,
@@ -159,8 +200,9 @@ class Engine:
         slots: dict[str, int] | None = None,
         worker: str = WORKER,
         look: int = 1,
+        all_slots: int | None = None,
     ) -> Claims:
-        return self.run(self.claim_call(limit, slots, worker, look))
+        return self.run(self.claim_call(limit, slots, worker, look, all_slots))
 
     def ack_call(
         self,

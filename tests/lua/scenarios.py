@@ -10,6 +10,7 @@ from taskq import commands
 from taskq.commands import Ack, Call, Measure, NewJob, Place
 from taskq.rights import rights
 from tests.lua.engine import DEAD_KEEP, KEEP, START, WORKER, Engine, failure
+from tests.lua.scenarios_order import ORDER
 
 Scenario = Callable[[Engine], Call[Any]]
 
@@ -354,6 +355,7 @@ CASES = [
         ("schedule", " removed", _schedule_removed),
         ("stats", "", _stats),
         ("watch", "", _watch),
+        *ORDER,
     )
 ]
 MUTATING = [case for case in CASES if not case.reads_only]

@@ -148,9 +148,7 @@ def test_it_says_what_is_wrong_and_writes_nothing(
 
 #: What looks odd and is not.
 def seed_blocked(engine: Engine) -> None:
-    engine.seed_job("a", "blocked", blocked_by="t:7", rank=7)
-    for index in ("blocked", "parked:t:7"):
-        engine.client.zadd(engine.keys.prefix + index, {"a": 7})
+    engine.seed_parked("a", "t:7", 7)
 
 
 def seed_turned(engine: Engine, job_class: str = "") -> None:
@@ -158,6 +156,8 @@ def seed_turned(engine: Engine, job_class: str = "") -> None:
     engine.seed_job("a", "ready", **fields)
     suffix = f":{job_class}" if job_class else ""
     engine.client.zadd(f"{engine.keys.prefix}turned{suffix}", {"a": 7})
+    engine.client.zadd(engine.keys.timers, {"turn": START})
+    engine.client.sadd(engine.keys.classes, job_class or "other")
 
 
 RIGHT: list[tuple[str, bytes, Seed]] = [

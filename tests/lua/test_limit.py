@@ -31,7 +31,7 @@ def test_a_definition_is_stored_and_the_queue_knows_it_has_one(engine: Engine) -
     assert limit(engine, {"a": "concurrency=3 on=queue"}) == (1, -1)
     assert engine.dump() == {
         "limits": a_hash({"a": "concurrency=3 on=queue"}),
-        "meta": a_hash({"limited": 1}),
+        "meta": a_hash({"limited": "1 queue=a"}),
     }
 
 
@@ -70,7 +70,7 @@ def test_a_change_makes_the_jobs_that_wait_for_it_be_looked_at_now(engine: Engin
 
     assert engine.changed(before) == {
         "limits": a_hash({"a": "concurrency=2 on=queue", "b": "concurrency=1 on=queue"}),
-        "meta": a_hash({"limited": 1, "timer_ms": START}),
+        "meta": a_hash({"limited": "1 queue=a queue=b", "timer_ms": START}),
         "timers": a_zset({"limit:a": START, "limit:b": math.inf, "limit:ab": START + 5}),
         "wake": a_list(["1"]),
     }
@@ -195,3 +195,22 @@ def test_a_queue_has_200_limits_at_most_or_nothing_is_written(engine: Engine) ->
     assert engine.changed(before) == {}
     assert limit(engine, {"n0": "concurrency=2 on=job", "n1": ""}) == (2, -1)
     assert limit(engine, {"more": "concurrency=1 on=job", "never": ""}) == (1, -1)
+
+
+def test_claims_find_at_once_what_a_job_is_under_that_does_not_name_it(engine: Engine) -> None:
+    wanted = {
+        "a": "concurrency=1 on=queue",
+        "b": "concurrency=1 on=job",
+        "c:{x}": "concurrency=1 on=job",
+        "d": "concurrency=1 on=task.t by=hand",
+        "e": "concurrency=1 on=group.g",
+        "f": "concurrency=1",
+    }
+    limit(engine, wanted)
+
+    meta = engine.dump()["meta"].content
+    assert set(meta["limited"].split()) == {"1", "queue=a", "task.t=d", "group.g=e"}
+    assert meta["limited"].startswith("1 ")
+
+    limit(engine, {"a": "", "d": "concurrency=1 on=queue"})
+    assert set(engine.dump()["meta"].content["limited"].split()) == {"1", "queue=d", "group.g=e"}

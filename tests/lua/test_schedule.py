@@ -74,6 +74,49 @@ def test_who_saw_something_else_changes_nothing_and_hears_what_is_there(
     assert engine.changed(before) == {}
 
 
+def test_who_saw_something_else_cannot_remove_it_either(engine: Engine) -> None:
+    seed(engine)
+    before = engine.dump()
+
+    assert put(engine, "night", Stored("older", str(DUE)), "") == Stored("old", str(DUE))
+    assert engine.changed(before) == {}
+
+
+def test_the_words_of_its_replies(engine: Engine) -> None:
+    def raw(seen: Stored, definition: str) -> list[bytes]:
+        call = commands.schedule(engine.keys, "night", seen=seen, definition=definition, due_ms=DUE)
+        reply: list[bytes] = engine.raw(call)
+        return reply
+
+    due = str(DUE).encode()
+    assert raw(NOBODY, "new") == [b"OK", due]
+    assert raw(NOBODY, "newer") == [b"CHANGED", b"new", due]
+    assert raw(Stored("new", str(DUE)), "") == [b"OK", b""]
+
+
+def test_a_definition_changes_while_its_tick_stays(engine: Engine) -> None:
+    seen = seed(engine)
+
+    assert put(engine, "night", seen, "new", DUE) is None
+    assert engine.dump() == kept("new", night=DUE)
+
+
+def test_a_tick_beside_the_first_wakes_nobody(engine: Engine) -> None:
+    seen = seed(engine, day=DUE - 5)
+
+    put(engine, "night", seen, "old", DUE - 5)
+
+    assert engine.dump() == kept("old", night=DUE - 5, day=DUE - 5)
+
+
+def test_a_time_that_somebody_wrote_by_hand_is_compared_as_it_is(engine: Engine) -> None:
+    engine.client.hset(engine.keys.schedules, "night", "old")
+    engine.client.zadd(engine.keys.timers, {"cron:night": 1.5})
+    (due,) = engine.run(commands.next_ticks(engine.keys, ["night"]))
+
+    assert put(engine, "night", Stored("old", due), "old", DUE) is None
+
+
 def test_a_schedule_that_is_gone_is_not_made_again_by_who_saw_it(engine: Engine) -> None:
     assert put(engine, "night", Stored("old", str(DUE)), "new", DUE) == Stored("", "")
     assert engine.dump() == {}

@@ -15,7 +15,7 @@ def test_an_empty_queue_has_nothing_anywhere(engine: Engine) -> None:
     places = ["ready", "scheduled", "retry", "running", "dead", "done", "blocked"]
     nothing = dict.fromkeys(places, 0)
 
-    assert stats(engine) == QueueStats(START, nothing, {}, {}, {}, {}, -1, None, {}, {}, {})
+    assert stats(engine) == QueueStats(START, nothing, {}, {}, {}, {}, -1, None, {}, {}, {}, {})
     assert engine.dump() == {}
 
 
@@ -54,6 +54,7 @@ def test_it_counts_every_place_and_writes_nothing(engine: Engine) -> None:
         {"w1": 0, "w2": 0, "w3": 0},
         {},
         {},
+        {},
     )
     assert engine.changed(before) == {}
 
@@ -79,3 +80,22 @@ def test_without_a_next_job_its_words_are_empty_on_the_wire(engine: Engine) -> N
     engine.client.zadd(engine.keys.ready, {"ghost": 7})
     assert engine.raw(commands.stats(engine.keys))[8] == [b"ghost", b"7", b""]
     engine.client.unlink(engine.keys.ready)
+
+
+def test_it_tells_what_waits_for_limits_and_which_schedules_tick_next(engine: Engine) -> None:
+    prefix = engine.keys.prefix
+    timers = {"limit:a": "+inf", "limit:b:1": START, "cron:night": START + 5, "cron:off": "+inf"}
+    engine.client.zadd(prefix + "timers", {**timers, "turn": 1, "limit:free": 2})
+    engine.client.zadd(prefix + "parked:a", {"x": 1, "y": 2})
+    engine.client.zadd(prefix + "parked:b:1", {"z": 1})
+    engine.client.zadd(prefix + "blocked", {"x": 1, "y": 2, "z": 1})
+    engine.client.hset(prefix + "limits", mapping={"a": "concurrency=1 on=queue"})
+    engine.client.hset(engine.keys.meta, "limited", "1 queue=a")
+    engine.client.zadd(prefix + "turned", {"t": 1})
+
+    found = stats(engine)
+
+    assert (found.jobs["blocked"], found.jobs["ready"]) == (3, 1)
+    assert found.parked == {"a": 2, "b:1": 1}
+    assert found.limits == {"a": "concurrency=1 on=queue"}
+    assert found.ticks == {"night": START + 5, "off": float("inf")}

@@ -77,17 +77,29 @@ def test_a_job_overwritten_by_another_type_costs_only_itself(engine: Engine, cas
             assert engine.changed(before) == {}
 
 
-#: SET and DEL take whatever is there. The rest is not worth a job: counters, who is woken, what holds
-#: a limit, what groups have used.
-ANY_TYPE = "job:|alive:|cancels:|stats:|slacks|wake:|holding:|rate:|shares|unique:"
+#: SET and DEL take whatever is there. The rest is not worth a job: counters, who is woken, what
+#: holds a limit or waits for it, what groups have used.
+ANY_TYPE = "job:|alive:|cancels:|stats:|slacks|wake:|holding:|parked:|rate:|shares|unique:"
+#: What lost workers held may be unreadable: others go on. Who waits for a limit may leave. A set
+#: that is none has no ranks to turn.
+MORE = {
+    "reap": "running:",
+    "reap under limits": "running:",
+    "bury": "running:",
+    "bury under limits": "running:",
+    "cancel a blocked job": "meta|timers",
+    "configure a policy": "ready|turned",
+    "promote timers": "turned",
+    "purge blocked jobs": "timers",
+}
 
 
 @pytest.mark.parametrize("case", [one for one in MUTATING if one.script != "repair"], ids=str)
 def test_a_call_that_would_write_to_a_key_of_another_type_is_refused(
     engine: Engine, case: Case
 ) -> None:
-    """Whole, and nothing is written. What a lost worker held may be unreadable: others go on."""
-    any_type = ANY_TYPE + ("|running:" if case.script in ("reap", "bury") else "")
+    """Whole, and nothing is written."""
+    any_type = f"{ANY_TYPE}|{MORE.get(case.name, 'job:')}"
     call = case.build(engine)
     before = engine.dump()
     engine.raw(call)

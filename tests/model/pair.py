@@ -50,7 +50,9 @@ class Pair:
         self.store = SyncStore(Address(path=self.socket), scripts=scripts, client=self.client)
         self.ears = self.client.pubsub(ignore_subscribe_messages=True)
         self.ears.psubscribe(self.keys.ended_channel("*"))
-        self.world = World()
+        # Run times are known, so that what a group was charged is settled when a run ends.
+        self.client.hset(self.keys.meta, "unit_ms", "40")
+        self.world = World(meta={"unit_ms": "40"})
         self.before = self.now = Snapshot({}, {})
         self.leases: list[tuple[str, str, str]] = []
         self.tampering = False

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+from taskq.rank import cost_of
 from tests.model.world import ENDED, Record, World
 
 #: Jobs that promote takes from beside limits in one call.
@@ -199,7 +200,8 @@ class Ties:
         if "charged" in job and ran >= 0:
             group = job.get("group", "")
             weight = float(world.hash("weights").get(group, 1))
-            owed = (ran - float(job["charged"])) / weight
+            cost = cost_of(ran, float(world.meta["unit_ms"]))
+            owed = (cost - float(job["charged"])) / weight
             self.owed[group] = self.owed.get(group, 0) + owed
 
     def plan(self, granted: Counter[str] | None = None) -> None:

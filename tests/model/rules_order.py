@@ -32,7 +32,8 @@ class Shares:
         if self.fair:
             averages = {task: float(ms) for task, ms in self.world.hash("averages").items()}
             group = job.get("group", "")
-            turn = self.book.enter(group, charge_for(averages, job["task"]))
+            unit = float(self.world.meta["unit_ms"])
+            turn = self.book.enter(group, charge_for(averages, job["task"], unit))
             job.update(charged=f"{turn.charged:.17g}", tied="1")
             self.groups.append(group)
             start = turn.start

@@ -161,8 +161,11 @@ def stats(world: World) -> QueueStats:
     }
     holders = {worker: len(world.index(f"running:{worker}")) for worker in world.holders}
     parked = {}
+    ticks: dict[str, float] = {}
     for member in world.index("timers"):
         kind, _, instance = member.partition(":")
+        if kind == "cron":
+            ticks[instance] = float(world.index("timers")[member])
         if kind == "limit" and world.index(f"parked:{instance}"):
             parked[instance] = len(world.index(f"parked:{instance}"))
     jobs = {name: len(world.index(name)) for name in ("scheduled", "retry", "dead", "done")}
@@ -180,5 +183,5 @@ def stats(world: World) -> QueueStats:
     counters = {name: n for name, n in world.stats.items() if n}
     due, meta, limits = world.next_job_due(), dict(world.meta), dict(world.hash("limits"))
     return QueueStats(
-        world.now, jobs, classes, workers, meta, counters, due, head, slots, parked, limits
+        world.now, jobs, classes, workers, meta, counters, due, head, slots, parked, limits, ticks
     )

@@ -85,6 +85,16 @@ def test_claim_and_ack_name_a_look_only_when_more_than_one_rank_is_wanted() -> N
     assert commands.ack(KEYS, "w", acks, done_max=9, **words, look=4).args[-2:] == [3, 4]
 
 
+def test_all_slots_of_a_worker_are_named_behind_the_look_and_only_when_asked() -> None:
+    call = commands.claim(KEYS, "w", keep_ms=5, limit=3, slots={"": 3}, all_slots=10)
+    assert call.args[3:] == [3, 3, 1, 10]
+
+    call = commands.ack(
+        KEYS, "w", [], keep_ms=5, done_max=9, limit=3, slots={"": 3}, look=4, all_slots=1000
+    )
+    assert call.args[-3:] == [3, 4, 200]
+
+
 def test_no_more_jobs_are_asked_for_than_a_script_moves() -> None:
     claim = commands.claim(KEYS, "w", keep_ms=1, limit=10_000, slots={"": 10_000})
     ack = commands.ack(KEYS, "w", [], keep_ms=1, done_max=1, limit=10_000, slots={"": 1})

@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 from taskq.errors import InvalidOption
-from taskq.limit import Definition, Limit, check_limits
+from taskq.limit import Definition, Limit, check_limits, check_on
 from taskq.template import check_template, fields_of, fill
 
 
@@ -152,6 +152,19 @@ def test_a_definition_that_makes_no_sense_limits_nothing(text: str) -> None:
     found = Definition.read("a", text)
 
     assert (found.concurrency, found.rate, found.on) == (None, None, "")
+
+
+@pytest.mark.parametrize("on", ["queue", "job", "task.send", "group.acme/eu"])
+def test_a_limit_is_for_a_queue_a_task_a_group_or_those_that_name_it(on: str) -> None:
+    assert check_on(on) == on
+
+
+@pytest.mark.parametrize(
+    "on", ["", "all", "task.", "group", "group.{x}", "group.a=b", "task.a b", 3]
+)
+def test_jobs_that_no_limit_can_be_for_are_refused(on: object) -> None:
+    with pytest.raises(InvalidOption):
+        check_on(on)
 
 
 class Plan(enum.Enum):

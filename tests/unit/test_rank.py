@@ -68,7 +68,7 @@ def test_in_an_aging_queue_nothing_that_comes_much_later_goes_first(
         (1_700_000_000_123, "strict", "priority 9, due 2023-11-14 22:13:20.123 UTC"),
         (9 * BAND + 1_700_000_000_000, "strict", "priority 0, due 2023-11-14 22:13:20.000 UTC"),
         (1_700_000_000_123.0, "aging", "due 2023-11-14 22:13:20.123 UTC"),
-        (4 * BAND + 12_345.0, "fair", "priority 5, turn 12.345 s"),
+        (4 * BAND + 12_345.0, "fair", "priority 5, turn 123.45"),
     ],
 )
 def test_a_rank_in_words(rank: float, policy: str, words: str) -> None:
@@ -128,11 +128,20 @@ def test_a_priority_goes_first_whatever_its_group_has_had() -> None:
 
 
 @pytest.mark.parametrize(
-    ("averages", "charge"),
-    [({}, 100.0), ({"*": 40.0}, 40.0), ({"*": 40.0, "resize": 7.5}, 7.5), ({"other": 3.0}, 100.0)],
+    ("averages", "unit", "charge"),
+    [
+        ({}, None, 100.0),
+        ({"*": 40.0, "resize": 7.5}, None, 100.0),
+        ({"*": 40.0}, 40.0, 100.0),
+        ({"*": 60.0}, 40.0, 150.0),
+        ({"*": 40.0, "resize": 10.0}, 40.0, 25.0),
+        ({"other": 3.0}, 40.0, 100.0),
+    ],
 )
-def test_what_a_job_is_charged_before_it_has_run(averages: dict[str, float], charge: float) -> None:
-    assert charge_for(averages, "resize") == charge
+def test_what_a_job_is_charged_before_it_has_run(
+    averages: dict[str, float], unit: float | None, charge: float
+) -> None:
+    assert charge_for(averages, "resize", unit) == charge
 
 
 CHARGES = st.lists(st.tuples(st.sampled_from("abc"), st.floats(1.0, 1000.0)), min_size=1)
@@ -222,6 +231,7 @@ def test_the_script_and_python_give_every_job_the_same_rank(
     weights=st.dictionaries(st.sampled_from("ab"), st.sampled_from((0.25, 2.0, 3.0))),
     averages=st.dictionaries(st.sampled_from(("t", "*")), st.integers(1, 10**6).map(float)),
     vtime=st.sampled_from((0.0, 250.5)),
+    unit=st.none() | st.sampled_from((0.5, 100.0, 7000.0)),
 )
 def test_in_a_fair_queue_the_script_and_the_book_give_every_job_the_same_turn(
     store: SyncStore,
@@ -230,9 +240,12 @@ def test_in_a_fair_queue_the_script_and_the_book_give_every_job_the_same_turn(
     weights: dict[str, float],
     averages: dict[str, float],
     vtime: float,
+    unit: float | None,
 ) -> None:
     client = store._client
     client.hset(keys.meta, mapping={"policy": "fair", "vtime": str(vtime)})
+    if unit is not None:
+        client.hset(keys.meta, "unit_ms", str(unit))
     for name, numbers in (("weights", weights), ("averages", averages)):
         if numbers:
             client.hset(keys.prefix + name, mapping={k: str(v) for k, v in numbers.items()})
@@ -245,7 +258,7 @@ def test_in_a_fair_queue_the_script_and_the_book_give_every_job_the_same_turn(
     store.run(enqueue(keys, new, max_jobs=1000, all_or_none=True))
 
     for n, (priority, group, task) in enumerate(jobs):
-        turn = book.enter(group, charge_for(averages, task))
+        turn = book.enter(group, charge_for(averages, task, unit))
         assert client.zscore(keys.ready, f"j{n:02}") == fair_rank(priority, turn.start)
     for group, done in book.finish.items():
         assert client.zscore(keys.prefix + "shares", group) == pytest.approx(done)

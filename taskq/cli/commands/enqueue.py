@@ -10,11 +10,12 @@ import click
 
 from taskq.cli import exits
 from taskq.cli.command import Command
-from taskq.cli.kinds import Name, Span, Unique
+from taskq.cli.kinds import Labels, Name, Span, Unique
 from taskq.cli.screen import note, span
 from taskq.cli.session import Session
 from taskq.cli.setting_options import ENQUEUE, common_options, setting_options
 from taskq.cli.values import argument, jsonable, keyword_arguments
+from taskq.options import MOST_SLOTS
 
 if TYPE_CHECKING:
     from taskq.handle import Job
@@ -59,6 +60,17 @@ Prints the job's id; with --wait its result as JSON, or its error on stderr with
     type=Name("job id"),
     help="The job's id; the same call twice with one id is one job.",
 )
+@click.option(
+    "--requires",
+    type=Labels("requires"),
+    multiple=True,
+    help="Labels a worker must provide; may be repeated.  [default: the task's]",
+)
+@click.option(
+    "--cost",
+    type=click.IntRange(1, MOST_SLOTS),
+    help="Slots it takes.  [default: the task's, else 1]",
+)
 @click.option("--group", help="The group it counts for in a fair queue.")
 @click.option("--key", help="With --unique: what it is unique by.  [default: task and arguments]")
 @click.option(
@@ -91,6 +103,8 @@ def command(
     deadline: float | None,
     delay: float | None,
     job_id: str | None,
+    requires: tuple[str, ...],
+    cost: int | None,
     group: str | None,
     key: str | None,
     unique: str | float | None,
@@ -110,6 +124,8 @@ def command(
         "deadline": deadline,
         "delay": delay,
         "id": job_id,
+        "requires": ",".join(requires).split(",") if requires else None,
+        "cost": cost,
         "group": group,
         "key": key,
         "unique": unique,

@@ -54,7 +54,7 @@ async def _all(inspector: Inspector) -> tuple[list[QueueView], list[WorkerView]]
     ),
     notes="--json prints what ls prints and {policy, horizon_seconds, max_jobs, classes, holders [{worker,"
     " running, life, slots}], counters, slots, limits {name: definition}, parked {limit: jobs}, paused_parts"
-    " [{kind, name}], struck [...], tasks [{task, average_seconds, slack}], parts}; parts lists each partition as"
+    " [{kind, name}], struck [...], next_ticks [{schedule, due_at}], tasks [{task, average_seconds, slack}], parts}; parts lists each partition as"
     " ls lists a queue, when there are several. slack is {started, mean_seconds, least_seconds, late, expired} of"
     " jobs with a deadline: what was left to them when they began, runs that went on to it, jobs that could not"
     " begin in time.",

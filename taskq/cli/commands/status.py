@@ -25,7 +25,7 @@ _EXAMPLES = (
 SHOWN = 10
 _NOTES = """
 --json prints redis {url, source}, queues [...], workers [...] and unserved [{queue, class, jobs,
-missing, advice}] and held_back [{queue, limits, parked, paused_parts, struck}]; queues are as in `taskq queue ls --json`, workers as in `taskq workers --json`.
+missing, advice}] and held_back [{queue, limits, parked, paused_parts, struck, next_ticks}]; queues are as in `taskq queue ls --json`, workers as in `taskq workers --json`.
 """
 
 
@@ -82,12 +82,16 @@ def show_held_back(view: QueueView, named: str = "") -> None:
     for kind, name in view.paused_parts():
         say(f"paused   {kind} {name}{where}", "yellow")
     for task in view.struck:
-        say(f"struck   task {task}{where}", "yellow")
+        what = "closed   to new jobs" if task == "*" else f"struck   task {task}"
+        say(f"{what}{where}", "yellow")
     blocking = {name: n for name, n in view.parked.items() if not name.startswith("pause:")}
     for limit, jobs in sorted(blocking.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN]:
         say(f"limit    {limit}: blocks {jobs} jobs{where}", "yellow")
     if len(blocking) > SHOWN:
         say(f"limit    and {len(blocking) - SHOWN} more{where}", "yellow")
+    for name, when in sorted(view.ticks.items(), key=lambda tick: (tick[1], tick[0]))[:SHOWN]:
+        left = when.timestamp() - view.now_ms / 1000
+        say(f"schedule {name}{where}: {f'next in {span(left)}' if left > 0 else 'due now'}")
 
 
 def show_queues(queues: list[Whole], workers: list[WorkerView]) -> None:
