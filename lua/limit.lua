@@ -22,17 +22,17 @@
 local limits, meta, timers, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local gently, again, skip, strike = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
-expect({ timers }, limits, wake)
+expect({ timers }, nil, wake)
 local now = math.floor(now_us() / 1000)
 local struck = redis.call('HGET', meta, 'struck') or ' '
 local changes, members, patterns = {}, {}, {}
 for i = 5, math.min(#ARGV, 203), 2 do
   local name, definition = ARGV[i], ARGV[i + 1]
   local had = redis.call('HGET', limits, name) or ''
-  if gently == '0' or not string.find(had, ' by=hand', 1, true) then
+  if gently == '0' or not string.find(had, ' by=hand') then
     if had ~= definition then changes[#changes + 1] = { name, definition } end
     if had ~= definition or again == '1' then
-      if string.find(name, '{', 1, true) then
+      if string.find(name, '{') then
         -- Every instance of it: a field stands for any text. One too many is looked at, and parked again.
         local literal = string.gsub(name, '[^%w{}]', '%%%0')
         patterns[#patterns + 1] = '^limit:' .. string.gsub(literal, '{[^{}]*}', '.+') .. '$'

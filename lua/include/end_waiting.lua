@@ -56,7 +56,7 @@ local function end_waiting(base, ends, ties, stats, now)
     local id, state, reason, job = ended[1], ended[2], ended[3], ended[4]
     leave_home(base, id, job[1], job[2], job[5])
     finish(base .. 'job:' .. id, id, base .. 'done', state, now, KEPT_MS, { 'reason', reason })
-    if job[3] then announce(job[3], id, state, '') end
+    if job[3] then announce(job[3], id, state, reason) end
     counts[state] = (counts[state] or 0) + 1
   end
   last_until(base .. 'done', KEPT_MS)

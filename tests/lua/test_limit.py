@@ -214,3 +214,11 @@ def test_claims_find_at_once_what_a_job_is_under_that_does_not_name_it(engine: E
 
     limit(engine, {"a": "", "d": "concurrency=1 on=queue"})
     assert set(engine.dump()["meta"].content["limited"].split()) == {"1", "queue=d", "group.g=e"}
+
+
+def test_a_plain_limit_is_woken_in_one_call_however_many_wait_for_others(engine: Engine) -> None:
+    limit(engine, {"a": "concurrency=1 on=queue"})
+    park(engine, a=START + 1, **{f"b{n}": math.inf for n in range(250)})
+
+    assert limit(engine, {"a": ""}) == (1, -1)
+    assert timers(engine)["a"] == START
