@@ -22,7 +22,7 @@ from taskq.scripts import ScriptSet
 
 _SCRIPTS = ScriptSet()
 _EMPTY = Codec().encode_call((), {}, limit=1000)
-_DAY_MS = 86_400_000
+_KEEP_MS = 600_000
 _DONE_MAX = 1_000_000
 _FOREVER_MS = 3_600_000
 
@@ -130,7 +130,7 @@ class Claimer:
         """A first call."""
         most = self._limit if limit is None else limit
         return packed(
-            commands.claim(self._keys, self._name, keep_ms=_DAY_MS, limit=most, slots={"": most})
+            commands.claim(self._keys, self._name, keep_ms=_KEEP_MS, limit=most, slots={"": most})
         )
 
     def next(self, reply: list[Any], *, first: bool = False, limit: int | None = None) -> bytes:
@@ -143,13 +143,13 @@ class Claimer:
             self._at = flat.index(b"id") + 1, flat.index(b"token") + 1
         at_id, at_token = self._at
         self.done += len(claimed)
-        acks = [Ack(flat[at_id], flat[at_token], b"", _DAY_MS) for flat in claimed]  # type: ignore[arg-type]
+        acks = [Ack(flat[at_id], flat[at_token], b"", _KEEP_MS) for flat in claimed]  # type: ignore[arg-type]
         most = self._limit if limit is None else limit
         call = commands.ack(
             self._keys,
             self._name,
             acks,
-            keep_ms=_DAY_MS,
+            keep_ms=_KEEP_MS,
             done_max=_DONE_MAX,
             limit=most,
             slots={"": most},

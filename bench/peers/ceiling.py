@@ -24,7 +24,7 @@ ABOUT = {
     "version": "this checkout",
     "concurrency": "2 connections, 100 jobs a call",
     "prefetch": "",
-    "results": "a day, as taskq keeps them",
+    "results": "10 minutes, as taskq keeps them",
     "notes": "taskq's scripts, driven with packed bytes instead of a worker: what the server"
     " could do at most",
 }

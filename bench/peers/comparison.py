@@ -14,6 +14,9 @@ from bench.results import Figure
 
 Row = dict[str, Any]
 
+#: Who sends or runs less than this share of a steady rate is behind.
+KEEPS_UP = 0.9
+
 
 @dataclass(slots=True)
 class Measured:
@@ -40,6 +43,17 @@ class Measured:
             if (figure.scenario, figure.case, figure.name) == (scenario, case, name):
                 return figure
         return None
+
+    def kept_up(self, case: str) -> bool:
+        """At a steady rate: all that was to be sent in time was, and has run."""
+        achieved, missed = (
+            self.get("latency", case, "achieved"),
+            self.get("latency", case, "missed"),
+        )
+        if achieved is None or missed is None:
+            return False
+        rate = float(case.split()[0].replace(",", ""))
+        return missed.median == 0 and achieved.median >= KEEPS_UP * rate
 
 
 @dataclass(slots=True, kw_only=True)

@@ -146,7 +146,7 @@ def _save(comparison: Comparison, err: Console) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{comparison.when}-{machine.label(comparison.machine)}.json"
     path.write_text(comparison.dump() + "\n")
-    page.write(path)
+    page.write()
     err.print(f"written: {path.relative_to(ROOT)}, docs/performance.md and its plots")
 
 

@@ -81,7 +81,7 @@ SYSTEMS: dict[str, System] = {
             left=_left_in_taskq,
             concurrency="100 (its default)",
             prefetch="none: it claims as many jobs as it has slots",
-            keeps="a day, with the job's state (its default)",
+            keeps="10 minutes, with the job's state (its default)",
             notes="uvloop, as its extra `fast` installs it",
         ),
         System(

@@ -70,6 +70,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "latency, p99, ms": _latency("p99"),
     "latency, p99.9, ms": _latency("p99.9"),
     "latency, max, ms": _latency("max"),
+    "latency, jobs/s achieved": _latency("achieved"),
     "latency, jobs missed": _latency("missed"),
     "waiting, ms": (
         Column("request p50", "request", "enqueue, then the result", "p50", False),
@@ -92,10 +93,12 @@ def rows(comparison: Comparison, columns: Sequence[Column]) -> list[tuple[str, l
     for name, measured in comparison.systems.items():
         figures = [measured.get(c.scenario, c.case, c.figure) for c in columns]
         if any(figures):
-            cells = [
-                _cell(figure, _ours(comparison, column) if name != TASKQ else None)
-                for figure, column in zip(figures, columns, strict=True)
-            ]
+            cells = []
+            for figure, column in zip(figures, columns, strict=True):
+                cell = _cell(figure, _ours(comparison, column) if name != TASKQ else None)
+                if figure and column.scenario == "latency" and not measured.kept_up(column.case):
+                    cell += " behind"
+                cells.append(cell)
             found.append((name, cells))
     return found
 
@@ -120,11 +123,14 @@ def wins(comparison: Comparison) -> list[str]:
     for table, columns in TABLES.items():
         for column in columns:
             ours = _ours(comparison, column)
-            if ours is None or column.figure == "missed":
+            if ours is None or column.figure in ("achieved", "missed"):
                 continue
             better = []
             for name, figure in comparison.figures(column.scenario, column.case, column.figure):
                 if name in (TASKQ, FLOOR, ceiling.NAME) or not ours.median:
+                    continue
+                behind = not comparison.systems[name].kept_up(column.case)
+                if column.scenario == "latency" and behind:
                     continue
                 ratio = figure.median / ours.median
                 if ratio > 1.05 if column.more else ratio < 0.95:
