@@ -104,7 +104,9 @@ end
 -- Second, where somebody asks for it: the ranks of fair shares, and when jobs may start.
 local shares = policy[1] == 'fair' and open_shares(base, redis.call('HGET', meta, 'vtime'))
 if shares or more then
-  local kept, slots = {}, tonumber(redis.call('HGET', meta, 'slots') or '')
+  local kept, known = {}, redis.call('HMGET', meta, 'slots', 'reaped_ms')
+  -- Workers count their slots with every pass of the reaper: when none was made for long, there are none.
+  local slots = now - (tonumber(known[2] or '') or 0) < 60000 and tonumber(known[1] or '') or nil
   planned = {}
   for _, start in ipairs(fresh) do
     local id, parts, class = ARGV[start], more and more[start] or {}, ARGV[start + 6]

@@ -4,7 +4,7 @@
 local KEPT_MS = 3600000
 
 -- {id, state, reason, {its state, class, waiters, tied, blocked_by}} of the `wanted` oldest jobs of the lowest bands that are
--- ready; nil when there are fewer. taken: those that go anyway. served: classes to look in.
+-- ready; nil when there are fewer (some entries may be no jobs). taken: those that go anyway. served: classes to look in.
 local function oldest(base, served, wanted, taken)
   local found, gone, keys, band = {}, {}, {}, 0
   for _, job in ipairs(taken) do gone[job[1]] = true end
@@ -23,7 +23,7 @@ local function oldest(base, served, wanted, taken)
     if band == 9 then to = '+inf' end
     if band == 0 then from = '-inf' end
     for _, key in ipairs(keys) do
-      for _, id in ipairs(redis.call('ZRANGE', key, from, to, 'BYSCORE', 'LIMIT', 0, wanted + #taken)) do
+      for _, id in ipairs(redis.call('ZRANGE', key, from, to, 'BYSCORE', 'LIMIT', 0, wanted + #taken + 20)) do
         if #found < wanted and not gone[id] then
           gone[id] = true
           local job = ask('HMGET', base .. 'job:' .. id, 'state', 'class', 'waiters', 'tied', 'blocked_by') or {}

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from taskq import QueueClosed
+from tests.integration.chores import take
 from tests.integration.conftest import MakeApp
 from tests.integration.workers import working
 
@@ -16,7 +17,7 @@ async def test_a_drained_queue_takes_no_jobs_and_runs_those_it_has(make_app: Mak
 
     @app.task
     async def work(n: int) -> int:
-        await asyncio.sleep(0.05)
+        await take(0.05)
         ran.append(n)
         return n
 

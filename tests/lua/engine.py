@@ -212,6 +212,7 @@ class Engine:
         worker: str = WORKER,
         done_max: int = 1000,
         look: int = 1,
+        all_slots: int | None = None,
     ) -> Call[Claims]:
         return commands.ack(
             self.keys,
@@ -222,6 +223,7 @@ class Engine:
             limit=limit,
             slots={"": limit} if slots is None else slots,
             look=look,
+            all_slots=all_slots,
         )
 
     def ack(self, *acks: Ack, **words: Any) -> Claims:

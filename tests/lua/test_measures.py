@@ -125,6 +125,18 @@ def test_a_task_that_is_known_is_kept_up_although_there_is_no_room(engine: Engin
     assert len(averages(engine)) == 1000
 
 
+def test_what_is_told_in_a_beat_is_never_what_makes_room_in_it(engine: Engine) -> None:
+    names = {f"old{n}": "1" for n in range(999)}
+    engine.client.hset(engine.keys.averages, mapping={**names, "*": "1"})
+
+    for told in range(1, 150):  # each would draw one of its own in 5 of 100
+        known = engine.client.hrandfield(engine.keys.averages, 50)
+        mine = [name.decode() for name in known if name != b"*"][:49]  # type: ignore[union-attr]
+        tell(engine, *(Measure(name, 1, 5.0) for name in [*mine, f"new{told}"]), told=told)
+
+    assert engine.client.hlen(engine.keys.averages) == 1000
+
+
 def test_reap_adds_up_the_slots_of_those_alive(engine: Engine) -> None:
     for worker, slots in (("w1", 3), ("w2", 4), ("w3", 50)):
         engine.run(commands.heartbeat(engine.keys, worker, ttl_ms=6000, slots=slots))

@@ -84,9 +84,11 @@ def test_ranks_that_are_none_and_jobs_that_turn_are_counted_apart(engine: Engine
     engine.seed_ready("high", 20 * BAND)
     engine.seed_ready("fine", 5 * BAND)
     engine.client.zadd(engine.keys.ready, {"ghost": 5 * BAND + 1})
+    engine.seed_job("elsewhere", "running")
+    engine.client.zadd(engine.keys.ready, {"elsewhere": 5 * BAND + 2})
     engine.client.zadd(engine.keys.prefix + "turned", {"t1": 1, "t2": 2})
 
     found = look(engine)
 
-    assert found.ready == 6
-    assert sorted((band.jobs, len(band.best)) for band in found.bands) == [(2, 1), (4, 0)]
+    assert found.ready == 7
+    assert sorted((band.jobs, len(band.best)) for band in found.bands) == [(3, 1), (4, 0)]
