@@ -26,7 +26,7 @@ def draw(figures: Mapping[str, Make], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for theme, (ink, grid, colours) in _THEMES.items():
-        style = {
+        style: dict[str, Any] = {
             "text.color": ink,
             "axes.labelcolor": ink,
             "axes.edgecolor": grid,

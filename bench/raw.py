@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import hiredis
@@ -57,7 +57,7 @@ class Wire:
 
     def ask(self, *words: bytes | str | int | float) -> Any:
         """One command and its reply."""
-        self.send(hiredis.pack_command(words))
+        self.send(_pack(words))
         return self.receive()
 
     def load(self, *names: str) -> None:
@@ -72,9 +72,13 @@ class Wire:
 def packed(call: Call[Any]) -> bytes:
     """A call as bytes for the wire."""
     if not call.script:
-        return hiredis.pack_command(tuple(call.args))
+        return _pack(call.args)
     sha = _SCRIPTS.get(call.script).sha
-    return hiredis.pack_command(("EVALSHA", sha, len(call.keys), *call.keys, *call.args))
+    return _pack(("EVALSHA", sha, len(call.keys), *call.keys, *call.args))
+
+
+def _pack(words: Sequence[Any]) -> bytes:
+    return cast(bytes, hiredis.pack_command(tuple(words)))
 
 
 def run(wire: Wire, call: Call[Any]) -> Any:
@@ -143,7 +147,7 @@ class Claimer:
             self._at = flat.index(b"id") + 1, flat.index(b"token") + 1
         at_id, at_token = self._at
         self.done += len(claimed)
-        acks = [Ack(flat[at_id], flat[at_token], b"", _KEEP_MS) for flat in claimed]  # type: ignore[arg-type]
+        acks = [Ack(flat[at_id], flat[at_token], b"", _KEEP_MS) for flat in claimed]
         most = self._limit if limit is None else limit
         call = commands.ack(
             self._keys,

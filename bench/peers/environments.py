@@ -86,4 +86,4 @@ def _reason(error: Exception) -> str:
         return f"pip was not done after {_MINUTES} minutes"
     lines = [line for line in str(getattr(error, "stderr", "") or error).splitlines() if line]
     errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or [type(error).__name__])[0]
+    return (errors or lines or [type(error).__name__])[0][:200]

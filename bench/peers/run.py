@@ -17,7 +17,7 @@ from bench.child import BenchError
 from bench.peers import ceiling, environments, scenarios
 from bench.peers.comparison import Comparison, Measured
 from bench.peers.environments import NotHere
-from bench.peers.stand import Stand
+from bench.peers.stand import NoStart, Stand
 from bench.peers.table import FLOOR, PEERS, SYSTEMS, TASKQ, System
 from bench.server import binaries, private_server
 
@@ -124,20 +124,28 @@ def _about(system: System) -> dict[str, str]:
 def _round(
     stand: Stand, chosen: list[scenarios.Scenario], measured: Measured, err: Console
 ) -> None:
-    """Every scenario once. One that fails or hangs is noted and does not take others with it."""
+    """Every scenario once. One that fails or hangs is noted and does not take others with it; a
+    worker that does not start has no other chance in this round.
+    """
+    starts = bool(stand.system.worker) and not _given_up(measured, "start")
     for scenario in chosen:
-        if scenario.NEEDS_WORKER and not stand.system.worker:
-            continue
-        if sum(f.startswith(f"{scenario.NAME}: ") for f in measured.failures) >= _CHANCES:
+        if (scenario.NEEDS_WORKER and not starts) or _given_up(measured, scenario.NAME):
             continue
         try:
             for sample in scenario.run(stand):
                 measured.add(scenario.NAME, sample)
-        except BenchError as error:
-            words = " ".join(str(error).split())
-            measured.failures.append(f"{scenario.NAME}: {words[:300]}")
-            err.print(f"[red]{stand.system.name}: {scenario.NAME}: {words[-600:]}", markup=False)
+        except Exception as error:  # of a peer, whatever it is: the others must be measured still
+            starts = starts and not isinstance(error, NoStart)
+            named = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
+            words = named + " ".join(str(error).split())
+            what = "start" if isinstance(error, NoStart) else scenario.NAME
+            measured.failures.append(f"{what}: {words[:300]}")
+            err.print(f"{stand.system.name}: {what}: {words[-600:]}", markup=False, style="red")
             stand.drop()
+
+
+def _given_up(measured: Measured, what: str) -> bool:
+    return sum(failure.startswith(f"{what}: ") for failure in measured.failures) >= _CHANCES
 
 
 def _save(comparison: Comparison, err: Console) -> None:

@@ -22,6 +22,10 @@ _ANSWERS_WITHIN = 10.0
 _SETTLE = 0.25
 
 
+class NoStart(BenchError):
+    """A worker that does not come up; the message says what it said."""
+
+
 @dataclass(slots=True)
 class Stand:
     """One system on one server. A context: all its processes are gone afterwards."""
@@ -109,7 +113,10 @@ class Stand:
                 sent += self.fill("noop", 5 * len(fleet.workers), results=results)["count"]
             return all(worker.board.ran for worker in fleet.workers) and fleet.ran >= sent
 
-        fleet.wait_until(warm, _STARTS_WITHIN, "start")
+        try:
+            fleet.wait_until(warm, _STARTS_WITHIN, "start")
+        except BenchError as error:
+            raise NoStart(str(error)) from None
         time.sleep(_SETTLE)
 
     def ask(self, within: float = _ANSWERS_WITHIN, *, results: bool = False, **words: Any) -> Any:
