@@ -25,7 +25,7 @@ _NAMES = [case.__name__ for case in growth_cases.ALL]
 
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice(_NAMES), help="This; repeatable.")
-@click.option("--most", default=1_000_000, show_default=True, help="Waiting jobs, at most.")
+@click.option("--most", default=10**7, show_default=True, help="Waiting jobs, at most: 4 GB.")
 @click.option("--server", "kind", type=click.Choice(["redis", "valkey"]), help="Which server.")
 @click.option("--quick", is_flag=True, help="A hundredth of everything: does it work?")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write JSON here too.")

@@ -35,7 +35,8 @@ def _drain(case: str) -> tuple[Column, ...]:
         Column("commands", "drain", case, "commands, inside scripts too", False),
         Column("bytes to server", "drain", case, "to the server", False),
         Column("bytes from", "drain", case, "from the server", False),
-        Column("memory at rest, MiB", "drain", case, "worker memory at rest", False),
+        Column("worker, MiB", "drain", case, "worker memory at rest", False),
+        Column("bytes a waiting job", "drain", case, "memory of a waiting job", False),
     )
 
 

@@ -43,7 +43,9 @@ def drain(
     fleet = stand.workers(kind, count=workers)
     at_rest = fleet.memory
     with fleet.held():
+        empty = stand.server.memory
         filled = stand.fill(kind, most, seconds=_FILL_S * stand.scale, payload=payload)["count"]
+        each = (stand.server.memory - empty) / max(1, filled)
         earlier, cpu = fleet.ran, fleet.cpu
         before, began = stand.server.read(), time.perf_counter()
     end = began + _DRAIN_S * stand.scale
@@ -76,6 +78,7 @@ def drain(
     yield sample("from the server", used.sent / done, "bytes/job")
     yield sample("worker memory at rest", at_rest / _MB, "MiB")
     yield sample("worker memory after", memory / _MB, "MiB")
+    yield sample("memory of a waiting job", each, "bytes")
     yield sample("jobs", done, "")
     if done < filled:
         stand.drop()

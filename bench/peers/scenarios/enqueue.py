@@ -35,12 +35,10 @@ def run(stand: Stand) -> Iterable[Sample]:
     if "many" in stand.ways:
         stand.drop()
         stand.ask(do="ways")
-        memory, before = stand.server.memory, stand.server.read()
+        before = stand.server.read()
         answer = stand.fill("noop", _BULK, seconds=_BULK_S * stand.scale)
         used = stand.server.read().since(before)
         yield from _samples("bulk", answer, used)
-        grown = (stand.server.memory - memory) / answer["count"]
-        yield Sample("bulk", "memory of a waiting job", grown, "bytes")
     stand.drop()
 
 
