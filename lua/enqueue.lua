@@ -95,6 +95,7 @@ while position <= #ARGV do
         served[class] = true
         redis.call('SCARD', classes)
         waiting = waiting + redis.call('ZCARD', ready .. ':' .. class)
+        if policy[8] then waiting = waiting + (ask('ZCARD', base .. 'turned:' .. class) or 0) end
       end
     end
   end
@@ -112,6 +113,7 @@ if shares or more then
     local id, parts, class = ARGV[start], more and more[start] or {}, ARGV[start + 6]
     local at, deadline = time_of(ARGV[start + 4], now), time_of(ARGV[start + 5], now)
     local rank, charge, begin, late
+    local done = shares and shares.finish[parts.group or '']
     if not at or at <= now then
       if shares then begin, charge = start_of(shares, parts.group, ARGV[start + 1]) end
       rank = rank_of(policy, tonumber(ARGV[start + 3]), deadline, now, begin)
@@ -128,7 +130,12 @@ if shares or more then
       odd[#odd + 1], odd[#odd + 2] = id, (late and 'LATE ' or 'START ') .. text(first)
     end
     planned[start] = { rank, charge }
-    if not late then kept[#kept + 1] = start elseif claims then forget_claim(claims, id) end
+    if not late then
+      kept[#kept + 1] = start
+    else
+      if shares and begin then shares.finish[parts.group or ''] = done end -- it is not charged
+      if claims then forget_claim(claims, id) end
+    end
   end
   fresh = kept
 end
@@ -153,8 +160,14 @@ if policy[5] then
 end
 
 -- Then write. Those that make room go first.
-if #ends > 0 then end_waiting(base, ends, look_at_ends(base, ends, now), stats, now) end
-local by_class, due, first = {}, {}, nil
+if #ends > 0 then
+  local ties = look_at_ends(base, ends, now)
+  end_waiting(base, ends, ties, stats, now)
+  for group, owed in pairs(shares and ties and ties.owed or {}) do
+    if shares.finish[group] then shares.finish[group] = shares.finish[group] + owed end
+  end
+end
+local by_class, given, due, first = {}, {}, {}, nil
 for _, start in ipairs(fresh) do
   local id, priority, class, parts = ARGV[start], ARGV[start + 3], ARGV[start + 6], more and more[start]
   local at, deadline = time_of(ARGV[start + 4], now), time_of(ARGV[start + 5], now)
@@ -173,7 +186,10 @@ for _, start in ipairs(fresh) do
   end
   if priority ~= '5' then fields[#fields + 1], fields[#fields + 2] = 'priority', priority end
   if deadline then fields[#fields + 1], fields[#fields + 2] = 'deadline_ms', text(deadline) end
-  if class ~= '' then fields[#fields + 1], fields[#fields + 2] = 'class', class end
+  if class ~= '' then
+    fields[#fields + 1], fields[#fields + 2] = 'class', class
+    given[class] = true
+  end
   if plan[2] then fields[#fields + 1], fields[#fields + 2] = 'charged', string.format('%.17g', plan[2]) end
   if plan[2] or parts and parts.key then fields[#fields + 1], fields[#fields + 2] = 'tied', '1' end
   redis.call('HSET', job_prefix .. id, 'state', state, 'task', ARGV[start + 1], 'payload', ARGV[start + 2],
@@ -181,8 +197,8 @@ for _, start in ipairs(fresh) do
 end
 if claims then keep_claims(claims) end
 if ticks then tick(base, meta, ticks) end
-for class in pairs(served) do
-  if class ~= '' and redis.call('SADD', classes, class) == 1 then wake_up(wake, 4) end
+for class in pairs(given) do
+  if redis.call('SADD', classes, class) == 1 then wake_up(wake, 4) end
 end
 for class, ranks in pairs(by_class) do
   redis.call('ZADD', class ~= '' and ready .. ':' .. class or ready, unpack(ranks))

@@ -187,7 +187,7 @@ for _, member in ipairs(due) do
   redis.call('ZADD', timers, now, member)
   if member == 'turn' then redis.call('HSET', meta, 'turning', '1') end
 end
-if timed then note_timer(timers, meta) end
+if timed and (#due > 0 or stale.timer_ms) then note_timer(timers, meta) end
 if #due > 0 and can_wake then wake_up(wake, 1) end
 if woken > 0 and can_wake then wake_up(wake, woken) end
 return words

@@ -47,7 +47,7 @@ for _, move in ipairs(moves) do
   redis.call('ZREM', done, id)
   redis.call('PERSIST', key)
   redis.call('HDEL', key, 'attempt', 'crashes', 'ended_ms', 'started_ms', 'reason', 'error', 'traceback',
-    'deadline_ms', 'cancel', 'worker', 'rank', 'waiters', 'holds', 'awaits', 'blocked_by')
+    'deadline_ms', 'cancel', 'worker', 'rank', 'waiters', 'holds', 'awaits', 'blocked_by', 'charged')
   local class = move[3]
   if class == '' then redis.call('HDEL', key, 'class') else redis.call('HSET', key, 'class', class) end
   redis.call('HSET', key, 'state', 'ready')

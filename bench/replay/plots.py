@@ -50,7 +50,9 @@ def _waits(pyplot: Any, colours: tuple[str, ...], *, results: Results) -> Any:
         axes.set_title(f"priority {priority}", fontsize=9)
         axes.set_xlabel("wait, s of the trace")
     grid[0].set_ylabel("jobs that waited less, %")
-    grid[2].legend()
+    figure.legend(
+        *grid[0].get_legend_handles_labels(), loc="upper center", ncols=5, bbox_to_anchor=(0.5, 0)
+    )
     return figure
 
 
@@ -65,7 +67,7 @@ def _service(pyplot: Any, colours: tuple[str, ...], *, results: Results) -> Any:
                 times = [series["until"] * step / (len(served) - 1) for step in range(len(served))]
                 axes.plot(times, served, color=colour, label=tenant, linewidth=1.6)
         axes.set_title(row, fontsize=9)
-        axes.set_xlabel("time, s of the trace")
+        axes.set_xlabel("time since the last worker began, s of the trace")
     grid[0].set_ylabel("slot time received, s")
     grid[1].legend()
     return figure

@@ -140,6 +140,7 @@ local function look_at_setting(meta, field)
   elseif field == 'blocked' then
     local jobs = redis.pcall('ZCARD', string.sub(meta, 1, -5) .. 'blocked')
     if type(jobs) == 'number' and value ~= string.format('%.0f', jobs) then return { { 'stale', 'blocked' } } end
+  elseif field == 'unit_ms' then good = #value <= 30 and string.find(value, '^%d+%.?%d*$') ~= nil
   elseif string.find(field, '_ms$') or field == 'max_jobs' or field == 'slots' or field == 'paused' then
     good = is_whole(value)
   end

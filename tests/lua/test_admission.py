@@ -316,7 +316,10 @@ def test_blocked_and_turned_jobs_count_as_waiting(engine: Engine) -> None:
     engine.client.zadd(engine.keys.prefix + "turned", {"x": 1})
     meta(engine, turning=1)
 
+    engine.client.zadd(engine.keys.prefix + "turned:gpu", {"y": 1})
+
     assert send(engine, new("a"), max_jobs=2)[:3] == [b"FULL", 2, 2]
+    assert send(engine, new("a", job_class="gpu"), max_jobs=3)[:3] == [b"FULL", 3, 3]
 
 
 def test_pressure_is_told_before_anything_is_dropped_or_replaced(engine: Engine) -> None:

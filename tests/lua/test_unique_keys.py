@@ -283,7 +283,7 @@ def test_a_replaced_job_passes_on_what_it_was_woken_for_and_tells_who_waits(
 
     assert engine.state("p") == "ready"
     message = next(filter(None, (listener.get_message(timeout=5) for _ in range(5))))
-    assert message["data"] == b"a\ncancelled\n"
+    assert message["data"] == b"a\ncancelled\nreplaced"
     listener.close()
 
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from taskq import commands
-from taskq.commands import Ack, Call, Claims, Failure, NewJob, Place
+from taskq.commands import Ack, Call, Claims, Failure, Measure, NewJob, Place, Stored
 from taskq.keys import type_of_key
 from tests.model import (
     rules_claim,
+    rules_cron,
     rules_enqueue,
     rules_jobs,
+    rules_limits,
     rules_order,
     rules_people,
     rules_workers,
@@ -23,7 +25,7 @@ from tests.model import (
 from tests.model.invariants import check_claims
 from tests.model.pair import Pair
 from tests.model.rules_claim import Wish
-from tests.model.world import DEAD_KEEP_MS, World
+from tests.model.world import DEAD_KEEP_MS, Record, World
 
 BEAT_MS = 60_000
 EVERY_MS, GRACE_MS = 2_000, 2_500
@@ -42,16 +44,39 @@ class Calls(Pair):
         if reply[0] != "OK":
             self.unchanged()
 
-    def heartbeat(self, worker: str) -> None:
+    def heartbeat(self, worker: str, told: int = 0, measures: Sequence[Measure] = ()) -> None:
         self.agree(
-            lambda world: rules_workers.heartbeat(world, worker, BEAT_MS),
+            lambda world: rules_workers.heartbeat(world, worker, BEAT_MS, told, measures),
             commands.heartbeat(
                 self.keys,
                 worker,
                 ttl_ms=BEAT_MS,
                 rss=rules_workers.RSS,
                 slots=rules_workers.SLOTS,
+                told=told,
+                measures=measures,
             ),
+        )
+
+    def limit(
+        self,
+        definitions: Record,
+        *,
+        gently: bool = False,
+        again: bool = False,
+        strike: str = "",
+    ) -> None:
+        self.agree(
+            lambda world: rules_limits.limit(
+                world, definitions, gently=gently, again=again, strike=strike
+            ),
+            commands.limit(self.keys, definitions, gently=gently, again=again, strike=strike),
+        )
+
+    def schedule(self, name: str, seen: Stored, definition: str, due_ms: int | None) -> None:
+        self.agree(
+            lambda world: rules_cron.schedule(world, name, seen, definition, due_ms),
+            commands.schedule(self.keys, name, seen=seen, definition=definition, due_ms=due_ms),
         )
 
     def retire(self, worker: str) -> None:

@@ -6,89 +6,49 @@ how it is checked: tests/model/pair.py. Rules of several calls: tests/model/stor
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from taskq.commands import Ack, Failure, NewJob
 from tests.model.calls import BEAT_MS, Calls
 from tests.model.rules_claim import Wish
-from tests.model.world import ENDED, START_US, of_class
-
-HOUR_MS = 3_600_000
-
-ids = st.integers(0, 8).map("j{}".format)
-id_lists = st.lists(ids, min_size=1, max_size=5)
-workers = st.sampled_from(["w1", "w2", "w3"])
-classes = st.sampled_from(["", "", "gpu"])
-keeps = st.sampled_from([HOUR_MS, HOUR_MS, 2 * HOUR_MS, 0])
-few = st.sampled_from([1000, 1000, 1, 3])
-limits = st.sampled_from([1, 1, 2, 3, 5, 0])
-slots = st.sampled_from(
-    [
-        {"": 5},
-        {"": 2},
-        {"": 5, "gpu": 5},
-        {"": 5, "fragile": 1},
-        {"fragile": 2, "gpu": 2, "": 2},
-        {"": 1, "gpu": 3},
-        {"": 3, "gpu": 0},
-        {"fragile+gpu": 1, "gpu": 2},
-    ]
+from tests.model.strategies import (
+    HOUR_MS,
+    SCENES,
+    Lease,
+    classes,
+    definitions,
+    few,
+    id_lists,
+    ids,
+    indexes,
+    keeps,
+    limits,
+    new_jobs,
+    plainly,
+    queue_settings,
+    rooms,
+    slots,
+    workers,
 )
-moments = st.sampled_from(
-    [""] * 16
-    + ["+0", "+1", "+1500", "+4000", f"+{BEAT_MS}"]
-    + [str(START_US // 1000 + ms) for ms in (-5_000, 2_000, 30_000)]
-)
-indexes = st.sampled_from(
-    [
-        "ready",
-        "ready:gpu",
-        "ready:fragile",
-        "turned",
-        "scheduled",
-        "retry",
-        "dead",
-        "dead",
-        "done",
-        "done",
-    ]
-)
-queue_settings = st.fixed_dictionaries(
-    {},
-    optional={
-        "policy": st.sampled_from(["", "aging"]),
-        "horizon_ms": st.sampled_from(["", "1000", "0"]),
-        "patience_ms": st.sampled_from(["", "9000 8000 7000 6000 5000 4000 3000 2000 100 0"]),
-        "max_jobs": st.sampled_from(["", "", "5"]),
-    },
-)
-Lease = tuple[str, str, str]
-
-
-@st.composite
-def new_jobs(draw: st.DrawFn) -> NewJob:
-    """A job to enqueue. The payload is its id's own, mostly, so that the same id means the same
-    job.
-    """
-    job_id = draw(ids)
-    payload = draw(st.sampled_from([job_id, job_id, job_id, "other"])).encode()
-    # 8 and 9: ranks of 14 and of 13 digits, which a comparison as text would turn round.
-    priority = draw(st.sampled_from([5, 5, 9, 8, 0]))
-    extras = draw(st.sampled_from([(), (), ("on_miss", "run"), ("timeout_ms", 500)]))
-    return NewJob(
-        job_id, "task", payload, priority, draw(moments), draw(moments), draw(classes), extras
-    )
+from tests.model.world import ENDED, Record, of_class
 
 
 class QueueMachine(Calls, RuleBasedStateMachine):
     """One call a rule."""
 
-    @initialize(tampering=st.sampled_from([False, False, False, True]))
-    def begin(self, tampering: bool) -> None:
-        self.tampering = tampering
+    @initialize(scene=SCENES, limits=definitions(rates=False), rates=definitions(rates=True))
+    def begin(self, scene: frozenset[str], limits: Record, rates: Record) -> None:
+        """`scene`: what this queue uses."""
+        self.scene, self.tampering = scene, "damage" in scene
         for worker in ("w1", "w2", "w3"):
             self.heartbeat(worker)
+        if "limits" in scene:
+            self.limit(rates if "rates" in scene else limits)
+        if "fair" in scene:
+            self.configure({"policy": "fair"})
 
     @precondition(lambda self: self.again is not None)
     @rule()
@@ -104,7 +64,8 @@ class QueueMachine(Calls, RuleBasedStateMachine):
 
     @rule(job=new_jobs(), max_jobs=st.sampled_from([1000, 1000, 1000, 2]), strict=st.booleans())
     def a_producer_enqueues(self, job: NewJob, max_jobs: int, strict: bool) -> None:
-        self.repeatable(lambda: self.enqueue([job], max_jobs, strict))
+        dressed = plainly([job], self.scene)
+        self.repeatable(lambda: self.enqueue(dressed, max_jobs, strict))
 
     @rule(
         jobs=st.lists(new_jobs(), min_size=2, max_size=8),
@@ -112,7 +73,8 @@ class QueueMachine(Calls, RuleBasedStateMachine):
         strict=st.booleans(),
     )
     def a_producer_enqueues_many(self, jobs: list[NewJob], max_jobs: int, strict: bool) -> None:
-        self.repeatable(lambda: self.enqueue(jobs, max_jobs, strict))
+        dressed = plainly(jobs, self.scene)
+        self.repeatable(lambda: self.enqueue(dressed, max_jobs, strict))
 
     # Workers
 
@@ -132,9 +94,11 @@ class QueueMachine(Calls, RuleBasedStateMachine):
     def a_worker_retires(self, worker: str) -> None:
         self.retire(worker)
 
-    @rule(worker=workers, limit=limits, slots=slots, keep=keeps)
-    def a_worker_claims(self, worker: str, limit: int, slots: dict[str, int], keep: int) -> None:
-        self.claim(worker, Wish(keep, limit, slots, 1 + limit % 3))
+    @rule(worker=workers, limit=limits, slots=slots, keep=keeps, room=rooms)
+    def a_worker_claims(
+        self, worker: str, limit: int, slots: dict[str, int], keep: int, room: int | None
+    ) -> None:
+        self.claim(worker, Wish(keep, limit, slots, 1 + limit % 3, room))
 
     @rule(worker=workers, slots=slots)
     def a_worker_beats_and_claims(self, worker: str, slots: dict[str, int]) -> None:
@@ -148,7 +112,7 @@ class QueueMachine(Calls, RuleBasedStateMachine):
     ) -> None:
         worker, leases = self.draw_leases(data)
         result = data.draw(st.sampled_from([b"", b"42"]))
-        own_keep = data.draw(keeps)
+        own_keep, room = data.draw(keeps), data.draw(rooms)
         acks = [Ack(job_id, token, result, own_keep) for job_id, token in leases]
         claims = data.draw(st.booleans())
         if claims and data.draw(st.booleans()):
@@ -158,7 +122,7 @@ class QueueMachine(Calls, RuleBasedStateMachine):
                 worker,
                 acks,
                 done_max,
-                Wish(keep or HOUR_MS, limit if claims else 0, slots, 1 + limit % 3),
+                Wish(keep or HOUR_MS, limit if claims else 0, slots, 1 + limit % 3, room),
             ),
             lasting=True,
         )
@@ -244,6 +208,8 @@ class QueueMachine(Calls, RuleBasedStateMachine):
         self, worker: str, max_crashes: int, dead_max: int, keep: int, limit: int
     ) -> None:
         self.repeatable(lambda: self.bury(worker, max_crashes, dead_max, keep, limit))
+        if self.world.index(f"running:{worker}"):
+            self.again = None  # the next call takes more
 
     # People
 
@@ -285,6 +251,8 @@ class QueueMachine(Calls, RuleBasedStateMachine):
 
     @rule(settings=queue_settings)
     def somebody_configures(self, settings: dict[str, str]) -> None:
+        if "fair" not in self.scene and settings.get("policy") == "fair":
+            settings = {**settings, "policy": "strict"}
         self.repeatable(lambda: self.configure(settings))
 
     @rule(job_ids=id_lists, clients=st.sets(st.sampled_from(["c1", "c2", ""]), min_size=1))
@@ -312,8 +280,9 @@ class QueueMachine(Calls, RuleBasedStateMachine):
     def the_next_job_is_due(self, early: int) -> None:
         """Up to the ms at which a job may start, or has missed its deadline; or one before."""
         due = [*self.world.index("scheduled").values(), *self.world.index("retry").values()]
+        due += self.world.index("timers").values()
         due += [int(job["deadline_ms"]) for job in self.world.jobs.values() if "deadline_ms" in job]
-        ahead = [at for at in due if at > self.world.now + early]
+        ahead = [at for at in due if self.world.now + early < at < math.inf]
         if ahead:
             self.pass_time(int(min(ahead)) - early - self.world.now)
             self.promote(100)

@@ -48,11 +48,9 @@ class Pair:
             self._sets[self.folder] = ScriptSet(self.folder, replace={"now_us": CLOCK_LUA})
         scripts = self._sets[self.folder]
         self.store = SyncStore(Address(path=self.socket), scripts=scripts, client=self.client)
-        self.ears = self.client.pubsub(ignore_subscribe_messages=True)
+        self.ears: Any = self.client.pubsub(ignore_subscribe_messages=True)
         self.ears.psubscribe(self.keys.ended_channel("*"))
-        # Run times are known, so that what a group was charged is settled when a run ends.
-        self.client.hset(self.keys.meta, "unit_ms", "40")
-        self.world = World(meta={"unit_ms": "40"})
+        self.world = World()
         self.before = self.now = Snapshot({}, {})
         self.leases: list[tuple[str, str, str]] = []
         self.tampering = False
@@ -88,6 +86,7 @@ class Pair:
         self.compare()
         self.world.now_us += 1
         self.seen.update(_words(call.script, actual))
+        self.seen.update(name.partition(":")[0] for name in self.now.keys if name[:4] != "job:")
         return actual
 
     def compare(self) -> None:

@@ -6,6 +6,7 @@ Written from the promises in the scripts' headers, not from their code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -114,7 +115,7 @@ class Take:
         """Classes that others may find jobs of."""
         self.gone: list[tuple[float, str]] = []
         """(rank, class) of entries that left without being granted."""
-        self.free = 0
+        self.free, self.deeper = 0, False
         self.room: dict[str, int] = {}
         self.lists: dict[str, list[tuple[float, str]]] = {}
 
@@ -131,16 +132,17 @@ class Take:
         if self.parks and self.free > 0:
             # A backlog that a limit blocks must not use up the claim.
             self._look_at(self._read(max(0, DEEP - wish.limit)))
-        if self.gone and not self.left:
+        if self.gone and self.deeper and not self.left:
             # What has taken a candidate's place was not looked at: there may be more.
             self.left.append(self.gone[0][0])
             self.behind.add(self.gone[0][1])
 
     def _read(self, more: int) -> list[tuple[float, str, str]]:
         """The next of each class: as many as it may give, and `more`."""
-        found = []
+        found, self.deeper = [], False
         for job_class, room in self.room.items():
             if room > 0:
+                self.deeper |= len(self.lists[job_class]) >= room + more
                 part, rest = self.lists[job_class][: room + more], self.lists[job_class]
                 self.lists[job_class] = rest[room + more :]
                 found += [(rank, job_id, job_class) for rank, job_id in part]
@@ -210,6 +212,8 @@ class Take:
         world.count("expired", len(self.missed))
         for parked in self.parks:
             park(world, *parked)
+        if any(due < math.inf for *_, due in self.parks):
+            world.wake_up(1)  # who parked them may be full when their time comes
 
     def pass_on(self) -> None:
         """Others hear of what is left, and a fair queue's time goes on."""

@@ -67,18 +67,21 @@ def _enqueue(world: World, jobs: Sequence[NewJob], max_jobs: int, all_or_none: b
     ends = [(job_id, "cancelled", "replaced") for job_id in call.keys.replaced]
     if plans:
         ends += _make_room(world, served, waiting, len(plans), max_jobs, call.keys.replaced)
-    _end_waiting(world, ends)
     shares, due = Shares(world), {}
+    ranks: dict[str, float] = {}
     for plan in plans:
-        job_id, record, job_class = plan.job.id, plan.record, plan.job.job_class
-        world.jobs[job_id] = record
-        world.know_class(job_class)
         if plan.at is not None and plan.at > world.now:
-            due[job_id] = plan.at
+            due[plan.job.id] = plan.at
         else:
-            rank = shares.rank(record, plan.deadline, world.now)
-            world.ready(job_class)[job_id] = rank
-    shares.close()
+            ranks[plan.job.id] = shares.rank(plan.record, plan.deadline, world.now)
+    owed = _end_waiting(world, ends)
+    for plan in plans:
+        job_id, job_class = plan.job.id, plan.job.job_class
+        world.jobs[job_id] = plan.record
+        world.know_class(job_class)
+        if job_id in ranks:
+            world.ready(job_class)[job_id] = ranks[job_id]
+    shares.close(owed)
     call.keys.keep()
     for member, at in call.ticks.items():
         world.set_timer(member, at)
@@ -112,8 +115,9 @@ def _look(call: Call, job: NewJob, all_or_none: bool) -> None:
     if fired:
         call.odd.append((job.id, "TICKED"))
         return
-    if f" {job.task} " in world.meta.get("struck", ""):
-        raise Refused("STRUCK", job.task)
+    for struck in ("*", job.task):
+        if f" {struck} " in world.meta.get("struck", ""):
+            raise Refused("STRUCK", struck)
     if "@unique" in extras and "key" in extras:
         mode, on_duplicate = extras["@unique"].split()
         owner = call.keys.claim(extras["key"], job.id, mode, on_duplicate, job.at)
@@ -150,9 +154,11 @@ def _admitted(call: Call, plan: Plan, all_or_none: bool) -> bool:
     if wants is None:
         return True
     start, mean = max(plan.at or 0, world.now), world.hash("averages").get("*")
-    if start == world.now and mean and int(world.meta.get("slots", 0)) > 0:
-        ahead = _ahead(world, call, plan)
-        start += math.floor(ahead * float(mean) / int(world.meta["slots"]))
+    # Slots are those of the last pass of the reaper; after a minute nobody knows.
+    counted = world.now - int(world.meta.get("reaped_ms", 0)) < 60_000
+    slots = int(world.meta.get("slots", 0)) if counted else 0
+    if start == world.now and mean and slots > 0:
+        start += math.floor(_ahead(world, call, plan) * float(mean) / slots)
     if wants == "reject" and plan.deadline is not None and start >= plan.deadline:
         if all_or_none:
             raise Refused("LATE", plan.job.id, str(start), str(plan.deadline))
@@ -194,10 +200,10 @@ def _make_room(
     return [(job_id, "expired", "dropped") for job_id in dropped]
 
 
-def _end_waiting(world: World, ends: list[tuple[str, str, str]]) -> None:
-    """Jobs that make room for others end, and let go of what they have."""
+def _end_waiting(world: World, ends: list[tuple[str, str, str]]) -> dict[str, float]:
+    """Jobs that make room for others end, and let go of what they have; what groups get back."""
     if not ends:
-        return
+        return {}
     ties = Ties(world)
     for job_id, _, _ in ends:
         ties.note(job_id, ends=True)
@@ -205,7 +211,8 @@ def _end_waiting(world: World, ends: list[tuple[str, str, str]]) -> None:
     for job_id, state, reason in ends:
         leave_home(world, job_id)
         world.end(job_id, state, KEPT_MS, reason=reason)
-        world.announce(world.jobs[job_id], job_id, state)
+        world.announce(world.jobs[job_id], job_id, state, reason)
         world.count(state, 1)
     world.last_until("done", KEPT_MS)
     ties.settle()
+    return ties.owed

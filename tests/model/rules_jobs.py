@@ -161,7 +161,8 @@ class _Look:
         ids = [job_id for _, job_id in self.world.listed(f"running:{worker}")[:limit]]
         self.found[worker] = ids
         for job_id in filter(lambda job_id: self._ours(job_id, worker), ids):
-            self.ties.note(job_id, ends=self._word(self.world.jobs[job_id]) != "READY")
+            ends = self._word(self.world.jobs[job_id]) != "READY"
+            self.ties.note(job_id, ends=ends, ran=ends)
         return len(ids)
 
     def _ours(self, job_id: str, worker: str) -> bool:

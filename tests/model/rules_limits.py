@@ -12,7 +12,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from taskq.rank import cost_of
-from tests.model.world import ENDED, Record, World
+from tests.model.world import ENDED, SHARES_TTL_MS, Record, World
 
 #: Jobs that promote takes from beside limits in one call.
 MOST_WOKEN = 100
@@ -109,7 +109,6 @@ def park(world: World, job_id: str, rank: float, instance: str, due: float) -> N
     world.index(f"parked:{instance}")[job_id] = rank
     if due < math.inf:
         timers[f"limit:{instance}"] = due
-        world.wake_up(1)  # who parked it may be full by then
     else:
         timers.setdefault(f"limit:{instance}", math.inf)
     note_blocked(world)
@@ -182,27 +181,38 @@ class Ties:
         self.wakes: list[tuple[str, str]] = []
         self.again: set[str] = set()
 
-    def note(self, job_id: str, *, ends: bool) -> None:
+    def note(self, job_id: str, *, ends: bool, ran: bool = True) -> None:
+        """`ends`: for good. `ran`: not given back, as if it never had."""
         world, job = self.world, self.world.jobs[job_id]
         if job["state"] == "running":
             self.freed.update(job.get("holds", "").split())
             self.held.append(job_id)
-            self._note_time(job)
         elif job["state"] == "ready" and "awaits" in job:
             self.woken[job["awaits"]] += 1
+        self._note_charge(job_id, ran=ran)
         key = job.get("key", "")
         if ends and key and world.locks.get(key) == job_id and f"unique:{key}" not in world.expiry:
             self.locks.append(key)
 
-    def _note_time(self, job: Record) -> None:
-        """The group was charged an estimate; the run took longer, or not so long."""
-        world, ran = self.world, self.world.now - int(job["started_ms"])
-        if "charged" in job and ran >= 0:
-            group = job.get("group", "")
-            weight = float(world.hash("weights").get(group, 1))
-            cost = cost_of(ran, float(world.meta["unit_ms"]))
-            owed = (cost - float(job["charged"])) / weight
-            self.owed[group] = self.owed.get(group, 0) + owed
+    def _note_charge(self, job_id: str, *, ran: bool) -> None:
+        """The group was charged an estimate; the run took longer, or not so long, or never was.
+        Not `ran`: that is settled when it has run again.
+        """
+        world, job = self.world, self.world.jobs[job_id]
+        if "charged" not in job:
+            return
+        spent = 0.0
+        if job["state"] == "running":
+            took = world.now - int(job["started_ms"])
+            if took < 0 or not ran or "unit_ms" not in world.meta:
+                return
+            spent = cost_of(took, float(world.meta["unit_ms"]))
+        elif job["state"] not in ("ready", "blocked"):
+            return
+        group = job.get("group", "")
+        weight = float(world.hash("weights").get(group, 1))
+        owed = (spent - float(job["charged"])) / weight
+        self.owed[group] = self.owed.get(group, 0) + owed
 
     def plan(self, granted: Counter[str] | None = None) -> None:
         """Whom the places wake that this call does not give away again."""
@@ -232,6 +242,7 @@ class Ties:
                 shares[group] += owed
             elif owed > 0:
                 shares[group] = float(world.meta.get("vtime", 0)) + owed
+                world.expiry["shares"] = world.now + SHARES_TTL_MS
         if self.wakes:
             unpark(world, self.wakes, self.again)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from taskq.errors import StoreUnavailable
 from taskq.rank import BAND, FairBook, charge_for
-from tests.model.world import Record, World, of_class
+from tests.model.world import SHARES_TTL_MS, Record, World, of_class
 
 #: Jobs that promote ranks anew in one call.
 MOST_TURNED = 100
@@ -32,20 +32,26 @@ class Shares:
         if self.fair:
             averages = {task: float(ms) for task, ms in self.world.hash("averages").items()}
             group = job.get("group", "")
-            unit = float(self.world.meta["unit_ms"])
-            turn = self.book.enter(group, charge_for(averages, job["task"], unit))
+            unit = self.world.meta.get("unit_ms")
+            charge = charge_for(averages, job["task"], None if unit is None else float(unit))
+            turn = self.book.enter(group, charge)
             job.update(charged=f"{turn.charged:.17g}", tied="1")
             self.groups.append(group)
             start = turn.start
         return self.world.rank(int(job.get("priority", 5)), deadline, at, start)
 
-    def close(self) -> None:
-        """Groups that are behind the virtual time need not be remembered."""
+    def close(self, owed: dict[str, float] | None = None) -> None:
+        """Groups that are behind the virtual time need not be remembered. `owed`: by jobs that
+        ended in the same call.
+        """
         shares, groups = self.world.index("shares"), dict.fromkeys(self.groups)
         for finish, group in self.world.listed("shares")[: 2 * len(groups)]:
             if finish <= self.book.vtime:
                 del shares[group]
-        shares.update({group: self.book.finish[group] for group in groups})
+        if groups:
+            self.world.expiry["shares"] = self.world.now + SHARES_TTL_MS
+        for group in groups:
+            shares[group] = self.book.finish[group] + (owed or {}).get(group, 0)
 
 
 def advance(world: World, last: float) -> None:
@@ -106,8 +112,8 @@ def lowest(world: World, classes: set[str], wanted: int, gone: Sequence[str]) ->
     found = []
     for name in classes:
         found += [
-            (-(rank // BAND), rank, job_id)
+            (-min(9, rank // BAND), name, rank, job_id)
             for job_id, rank in world.ready(name).items()
             if job_id not in gone and world.jobs.get(job_id, {}).get("state") == "ready"
         ]
-    return [job_id for _, _, job_id in sorted(found)[:wanted]]
+    return [job_id for *_, job_id in sorted(found)[:wanted]]

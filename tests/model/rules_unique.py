@@ -24,8 +24,8 @@ class Keys:
     def claim(self, key: str, job_id: str, mode: str, on_duplicate: str, at: str) -> str:
         """The id of the job that keeps the key; '' when `job_id` has it from now on.
 
-        `queued`: a job that waits keeps it; `running`: one that runs, too; ms: for so long, as long
-        as its record is there.
+        `queued`: a job that waits keeps it; `running`: one that runs, too; ms: for so long,
+        whatever becomes of the job.
         """
         if key in self.mine:
             return self.mine[key][0]
@@ -37,7 +37,11 @@ class Keys:
         if state in WAITING and on_duplicate == "replace":
             self.replaced.append(owner)
             self.replacing[job_id] = owner
-        elif state and (state in WAITING or span or (mode, state) == ("running", "running")):
+        elif (
+            state in WAITING
+            or (mode, state) == ("running", "running")
+            or (span and owner != job_id and f"unique:{key}" in self.world.expiry)
+        ):
             if on_duplicate == "extend":
                 self.extended.append((key, span, owner, at if state == "scheduled" else ""))
             return owner

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from taskq.commands import Beat, Failure
+from taskq.commands import Beat, Failure, Measure
 from tests.model.rules_limits import Ties
 from tests.model.world import DEAD_KEEP_MS, Record, World
 
@@ -22,17 +22,50 @@ def owns(job: Record, token: str, worker: str) -> bool:
     return job.get("token") == token and job.get("worker") == worker
 
 
-def heartbeat(world: World, worker: str, ttl_ms: int) -> Beat:
+def heartbeat(
+    world: World, worker: str, ttl_ms: int, told: int = 0, measures: Sequence[Measure] = ()
+) -> Beat:
     lapsed = worker not in world.alive
     world.alive[worker] = str(world.now)
     world.expiry[f"alive:{worker}"] = world.now + ttl_ms
     world.holders.add(worker)
     world.suspects.pop(worker, None)
-    world.vitals[worker] = f"rss={RSS} slots={SLOTS} beat_ms={world.now}"
+    if f" told={told} " not in world.vitals.get(worker, ""):
+        _measure(world, measures)
+    words = f" told={told}" if told else ""
+    world.vitals[worker] = f"rss={RSS} slots={SLOTS}{words} beat_ms={world.now}"
     held = world.index(f"running:{worker}")
     asked = world.cancels.get(worker, set())
     asked.intersection_update(held)
     return Beat(world.now, lapsed, len(held), sorted(asked))
+
+
+def _measure(world: World, measures: Sequence[Measure]) -> None:
+    """Moving averages of run times, each run weighing a tenth; and how jobs stood to their
+    deadlines.
+    """
+    averages, slacks = world.hash("averages"), world.hash("slacks")
+    runs = {one.task: (one.runs, one.ms) for one in measures if one.runs}
+    if runs:
+        runs["*"] = (sum(n for n, _ in runs.values()), sum(ms for _, ms in runs.values()))
+    first = "*" not in averages
+    for task, (count, ms) in runs.items():
+        mean = ms / count
+        old = float(averages.get(task, mean))
+        averages[task] = f"{old + (mean - old) * (1 - 0.9**count):.3f}"
+    if runs and first and float(averages["*"]) > 0:
+        world.meta["unit_ms"] = averages["*"]
+    for one in measures:
+        if not one.starts and not one.late:
+            continue
+        had = {"jobs": 0, "sum_ms": 0, "least_ms": round(one.least_ms), "late": 0}
+        for word in slacks.get(one.task, "").split():
+            name, _, number = word.partition("=")
+            had[name] = int(number)
+        slacks[one.task] = (
+            f"jobs={had['jobs'] + one.starts} sum_ms={had['sum_ms'] + round(one.slack_ms)}"
+            f" least_ms={min(had['least_ms'], round(one.least_ms))} late={had['late'] + one.late}"
+        )
 
 
 def retire(world: World, worker: str) -> int:
@@ -117,7 +150,7 @@ def release(
         else:
             words[job_id] = "CANCELLED" if "cancel" in job else "READY"
             did[job_id] = job_class
-            ties.note(job_id, ends="cancel" in job)
+            ties.note(job_id, ends="cancel" in job, ran="cancel" in job)
     ties.plan()
     back: list[str] = []
     for job_id, job_class in did.items():

@@ -107,7 +107,7 @@ def check_alone(now: Snapshot, tampered: Collection[str]) -> None:
             assert isinstance(wake, int), f"{name} holds no tokens"
             assert wake <= 4, f"{wake} tokens in {name}"
     for name, content in now.keys.items():
-        if name == "timers":
+        if name in ("timers", "shares"):
             continue
         for score in content.values() if isinstance(content, dict) else ():
             if isinstance(score, float):
@@ -152,7 +152,7 @@ def _check_lives(now: Snapshot) -> None:
             assert "cancel" not in job or ended, f"{job_id}: asked to cancel, {job['state']}"
     for name in now.keys:
         kind = name.partition(":")[0]
-        wanted = kind in ("dead", "done", "alive", "rate") or name.startswith("stats:")
+        wanted = kind in ("dead", "done", "alive", "rate", "shares") or name.startswith("stats:")
         assert kind in ("job", "unique") or (name in now.ttl) == wanted, (
             f"{name}: TTL {now.ttl.get(name)}"
         )

@@ -9,13 +9,25 @@ from hypothesis.stateful import precondition, rule
 
 from taskq.commands import Ack, Failure, NewJob
 from tests.model.calls import EVERY_MS, GRACE_MS
-from tests.model.machine import HOUR_MS, Lease, QueueMachine, few, id_lists, ids, keeps, workers
+from tests.model.features import FeatureMachine
 from tests.model.rules_claim import Wish
+from tests.model.strategies import (
+    HOUR_MS,
+    Lease,
+    extras_of,
+    few,
+    id_lists,
+    ids,
+    keeps,
+    plainly,
+    task_of,
+    workers,
+)
 
 reap_limits = st.sampled_from([100, 100, 1, 2])
 
 
-class StoryMachine(QueueMachine):
+class StoryMachine(FeatureMachine):
     """The machine the test runs."""
 
     def own_lease(self, job_id: str, worker: str) -> Lease | None:
@@ -41,12 +53,21 @@ class StoryMachine(QueueMachine):
         worker=workers,
         job_class=st.sampled_from(["", "", "", "gpu"]),
         limit=st.integers(1, 4),
+        extras=st.lists(extras_of(), min_size=5, max_size=5),
     )
     def work_comes_and_is_taken(
-        self, job_ids: list[str], worker: str, job_class: str, limit: int
+        self,
+        job_ids: list[str],
+        worker: str,
+        job_class: str,
+        limit: int,
+        extras: list[tuple[str, ...]],
     ) -> None:
-        jobs = [NewJob(i, "task", i.encode(), job_class=job_class) for i in job_ids]
-        self.enqueue(jobs, 1000, False)
+        jobs = [
+            NewJob(i, task_of(i), i.encode(), job_class=job_class, extras=extra)
+            for i, extra in zip(job_ids, extras, strict=False)
+        ]
+        self.enqueue(plainly(jobs, self.scene), 1000, False)
         self.heartbeat(worker)
         self.claim(worker, Wish(HOUR_MS, limit, {"": 3, "gpu": 2}))
 
@@ -112,13 +133,21 @@ class StoryMachine(QueueMachine):
             self.cancel(job_id, HOUR_MS, token, worker)
 
     @precondition(lambda self: bool(self.running()))
-    @rule(data=st.data(), keep_most=few, well=st.booleans())
-    def a_worker_ends_all_it_holds(self, data: st.DataObject, keep_most: int, well: bool) -> None:
+    @rule(
+        data=st.data(),
+        keep_most=few,
+        well=st.sampled_from([True, True, False]),
+        more=st.sampled_from([0, 1, 3, 3]),
+    )
+    def a_worker_ends_all_it_holds(
+        self, data: st.DataObject, keep_most: int, well: bool, more: int
+    ) -> None:
+        """And takes more in the same call."""
         worker = data.draw(st.sampled_from(self.running()))[1]
         mine = [(job_id, token) for job_id, who, token in self.running() if who == worker]
         if well:
             acks = [Ack(*lease, b"1", HOUR_MS) for lease in mine]
-            self.ack(worker, acks, keep_most, Wish(HOUR_MS, 0, {"": 0}))
+            self.ack(worker, acks, keep_most, Wish(HOUR_MS, more, {"": more, "gpu": more}))
         else:
             failures = [Failure(*lease, None, "error", "E: e", "") for lease in mine]
             self.fail(worker, failures, keep_most, HOUR_MS)
@@ -156,7 +185,7 @@ class StoryMachine(QueueMachine):
         """A result is kept for an hour, the end of its job is listed for two; then the id means
         a new job, and the list is purged or trimmed.
         """
-        job = NewJob(job_id, "task", job_id.encode())
+        job = NewJob(job_id, task_of(job_id), job_id.encode())
         self.enqueue([job], 1000, False)
         self.heartbeat(worker)
         self.claim(worker, Wish(HOUR_MS, 5, {"": 5}))

@@ -19,6 +19,7 @@ START_US = 1_700_000_000_000_600
 ENDED = ("completed", "dead", "cancelled", "expired")
 MINUTE_TTL_MS = 7_200_000
 DEAD_KEEP_MS = 7_200_000
+SHARES_TTL_MS = 86_400_000
 Value = dict[str, str] | dict[str, float] | frozenset[str] | str | int
 Record = dict[str, str]
 
@@ -247,7 +248,7 @@ class World:
 
     def tidy(self) -> None:
         """What the server does by itself: an empty key is no key, so it has no TTL either."""
-        for name in ("dead", "done"):
+        for name in ("dead", "done", "shares"):
             if not self.index(name):
                 self.expiry.pop(name, None)
 
