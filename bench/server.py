@@ -116,6 +116,12 @@ class Server:
         """Bytes in use."""
         return int(self.info("memory")["used_memory"])
 
+    @property
+    def kept(self) -> int:
+        """Bytes in use, without the buffers of connections."""
+        info = self.info("memory")
+        return int(info["used_memory"]) - int(info["mem_clients_normal"])
+
     def clear(self) -> None:
         """Remove what the run has written."""
         if self.private:

@@ -43,9 +43,9 @@ def drain(
     fleet = stand.workers(kind, count=workers)
     at_rest = fleet.memory
     with fleet.held():
-        empty = stand.server.memory
+        empty = stand.server.kept
         filled = stand.fill(kind, most, seconds=_FILL_S * stand.scale, payload=payload)["count"]
-        each = (stand.server.memory - empty) / max(1, filled)
+        each = (stand.server.kept - empty) / max(1, filled)
         earlier, cpu = fleet.ran, fleet.cpu
         before, began = stand.server.read(), time.perf_counter()
     end = began + _DRAIN_S * stand.scale
