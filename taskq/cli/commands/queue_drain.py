@@ -77,7 +77,7 @@ async def _wait(store: Store, places: list[QueueKeys], queue: str, timeout: floa
     cls=Command,
     examples=(
         ("taskq queue open mail", "after a drain"),
-        ("taskq queue open mail && taskq enqueue send ann@example.org -q mail", "and go on"),
+        ("taskq queue open mail --redis-url redis://queue.example.org", "on another server"),
         ("taskq queue open mail --namespace staging", "in another namespace"),
     ),
 )
