@@ -7,10 +7,10 @@ STAMP := $(VENV)/.ready
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3 python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults chaos mutants lint bench docs clean
+.PHONY: help setup demo test faults chaos mutants lint bench bench-peers bench-growth docs clean
 
 help: ## Print this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with all that the other targets need; once, and when pyproject.toml changed
 
@@ -39,11 +39,18 @@ lint: $(STAMP) ## Check style, types, layers, and that generated pages are fresh
 bench: $(STAMP) ## Measure speed on this machine
 	@$(BIN)/python bench/run.py $(B)
 
+bench-peers: $(STAMP) ## Measure taskq beside eleven other queues, 25 minutes; B=--quick: 3
+	@$(BIN)/python -c "import matplotlib" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	@$(BIN)/python bench/peers/run.py $(B)
+
+bench-growth: $(STAMP) ## Measure what claims cost as jobs, workers, groups and queues grow
+	@$(BIN)/python bench/growth.py $(B)
+
 docs: $(STAMP) ## Write the generated pages in docs/ anew
 	@$(BIN)/python docs/generate.py
 
 clean: ## Remove .venv, caches and builds
-	rm -rf .venv .ci-venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .ci-venv bench/.peers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A candidate counts only if it runs: a version manager's shim may be on PATH with nothing behind it.

@@ -42,7 +42,7 @@ def _machine(results: Results, path: Path) -> list[str]:
     ]
 
 
-def _scenario(figures: list[Figure]) -> list[str]:
+def scenario_table(figures: list[Figure]) -> list[str]:
     heads, cells, rows, by_figure = grid(figures)
     lines = [_row(["", *heads]), _row(["---", *("---:" for _ in heads)])]
     for head, row in zip(rows, cells, strict=True):
@@ -72,7 +72,7 @@ def _listing(name: str, rows: list[list[object]]) -> list[str]:
 def sections(results: Results, path: Path) -> dict[str, str]:
     """Marker name -> Markdown."""
     parts = {"machine": _machine(results, path)}
-    parts |= {name: _scenario(figures) for name, figures in results.scenarios()}
+    parts |= {name: scenario_table(figures) for name, figures in results.scenarios()}
     for name, rows in results.listings.items():
         parts[name] = _listing(name, rows)
     return {name: "\n".join(lines).strip() for name, lines in parts.items()}

@@ -21,7 +21,7 @@ from bench import machine
 from bench.child import BenchError
 from bench.replay import extras, page, tables
 from bench.replay.results import Results
-from bench.replay.scenarios import all_scenarios
+from bench.replay.scenarios import all_scenarios, quick_scenarios
 from bench.replay.take import take_real, take_simulated
 from bench.server import binaries, private_server
 
@@ -52,8 +52,9 @@ def main(
         raise click.UsageError("--save keeps whole runs only: leave out the other options")
     err = Console(stderr=True)
     began = time.monotonic()
-    results = Results(machine=machine.describe(), seeds=3 if quick else _SEEDS)
-    scenarios = [s for s in all_scenarios(quick=quick) if not only or s.name in only]
+    results = Results(machine=machine.describe(), seeds=1 if quick else _SEEDS)
+    known = quick_scenarios() if quick else all_scenarios()
+    scenarios = [scenario for scenario in known if not only or scenario.name in only]
     for scenario in scenarios:
         err.print(f"[dim]simulated: {scenario.name}")
         take_simulated(scenario, results, results.seeds)
@@ -68,7 +69,7 @@ def main(
                 err.print(f"[dim]{time.monotonic() - began:4.0f} s  {words}", highlight=False)
 
             for scenario in scenarios:
-                take_real(scenario, results, server, say)
+                take_real(scenario, results, server, say, quick=quick)
             for extra in extras.ALL:
                 if not only or extra.NAME in only:
                     say(extra.NAME)

@@ -68,6 +68,11 @@ class Readings:
         """All commands, those inside scripts included."""
         return sum(cost.calls for cost in self.commands.values())
 
+    @property
+    def scripts(self) -> int:
+        """Calls of scripts, by their digest or whole."""
+        return sum(self.calls(name) for name in ("evalsha", "eval", "fcall"))
+
 
 class Server:
     """A server in use: `url`, `namespace`, a plain client for looking at it."""
@@ -111,6 +116,12 @@ class Server:
         """Bytes in use."""
         return int(self.info("memory")["used_memory"])
 
+    @property
+    def kept(self) -> int:
+        """Bytes in use, without the buffers of connections."""
+        info = self.info("memory")
+        return int(info["used_memory"]) - int(info["mem_clients_normal"])
+
     def clear(self) -> None:
         """Remove what the run has written."""
         if self.private:
@@ -140,15 +151,17 @@ def binaries() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def private_server(binary: str) -> Iterator[Server]:
-    """Start a server of our own and end it afterwards."""
+def private_server(binary: str, *, port: int = 0) -> Iterator[Server]:
+    """Start a server of our own and end it afterwards: on a unix socket, or a port of this host."""
     folder = Path(tempfile.mkdtemp(prefix="taskq-bench-"))
     path = folder / "server.sock"
-    words = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
+    words = ["--bind", "127.0.0.1", "--port", str(port)] if port else ["--port", "0"]
+    words += ["--unixsocket", str(path), "--save", "", "--appendonly", "no"]
     words += ["--loglevel", "warning", "--dir", str(folder), "--daemonize", "no"]
     process = subprocess.Popen([binary, *words], stdout=subprocess.DEVNULL, cwd=folder)
     try:
-        server = Server(f"unix://{path}", private=True)
+        url = f"redis://127.0.0.1:{port}/0" if port else f"unix://{path}"
+        server = Server(url, private=True)
         end = time.monotonic() + _STARTS_WITHIN
         while True:
             try:

@@ -36,7 +36,7 @@ if definition == '' then
   return { 'OK', due }
 end
 redis.call('HSET', schedules, name, definition)
-local at = tonumber(due) or math.huge
+local at = tonumber(due)
 set_timer(timers, meta, member, at)
 if at < first then wake_up(wake, 1) end
 return { 'OK', due }

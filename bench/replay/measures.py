@@ -160,12 +160,12 @@ def _place(record: Record) -> tuple[float, float, int]:
 
 
 def service_over_time(
-    trace: Trace, records: Sequence[Record], until: float, points: int = 60
+    trace: Trace, records: Sequence[Record], since: float, until: float, points: int = 60
 ) -> dict[str, list[float]]:
-    """Slot time each tenant has had, at `points` moments up to `until`."""
+    """Slot time each tenant has had, at `points` moments from `since` to `until`."""
     got: dict[str, list[float]] = {job.tenant: [] for job in trace.arrivals}
     for step in range(points + 1):
-        now = until * step / points
+        now = since + (until - since) * step / points
         for served in got.values():
             served.append(0.0)
         for record in records:

@@ -1,57 +1,28 @@
-"""Plots of a run for docs/scheduling.md, light and dark. The only module that needs matplotlib."""
+"""Plots of a run for docs/scheduling.md; see bench/plotting.py."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench import plotting
 from bench.replay.results import Results
 
-#: Text, lines, then one colour for each curve.
-_THEMES = {
-    "light": ("#1f2328", "#d0d7de", ("#8c959f", "#0969da", "#bf3989", "#1a7f37", "#bc4c00")),
-    "dark": ("#e6edf3", "#30363d", ("#8b949e", "#58a6ff", "#f778ba", "#3fb950", "#f0883e")),
-}
 _SHOWN = ("FIFO", "strict", "aging", "huey", "BullMQ (Python)")
 _LOADS = ("load 70%", "load 90%", "load 110%")
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
     """Write every plot in both themes; their paths."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for theme, (ink, grid, colours) in _THEMES.items():
-        style = {
-            "text.color": ink,
-            "axes.labelcolor": ink,
-            "axes.edgecolor": grid,
-            "xtick.color": ink,
-            "ytick.color": ink,
-            "grid.color": grid,
-            "font.size": 9,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "legend.frameon": False,
-            "savefig.transparent": True,
-        }
-        with pyplot.rc_context(style):
-            for name, make in (("misses", _misses), ("waits", _waits), ("service", _service)):
-                figure = make(pyplot, results, colours)
-                path = folder / f"scheduling-{name}-{theme}.png"
-                figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
-                pyplot.close(figure)
-                paths.append(path)
-    return paths
+    made = {"misses": _misses, "waits": _waits, "service": _service}
+    return plotting.draw(
+        {f"scheduling-{name}": partial(make, results=results) for name, make in made.items()},
+        folder,
+    )
 
 
-def _misses(pyplot: Any, results: Results, colours: tuple[str, ...]) -> Any:
+def _misses(pyplot: Any, colours: tuple[str, ...], *, results: Results) -> Any:
     """Bars: deadlines missed by load and order, real workers."""
     figure, axes = pyplot.subplots(figsize=(7, 3))
     width = 0.8 / len(_SHOWN)
@@ -67,7 +38,7 @@ def _misses(pyplot: Any, results: Results, colours: tuple[str, ...]) -> Any:
     return figure
 
 
-def _waits(pyplot: Any, results: Results, colours: tuple[str, ...]) -> Any:
+def _waits(pyplot: Any, colours: tuple[str, ...], *, results: Results) -> Any:
     """Curves: how long which share of the jobs waited, by priority, real workers."""
     figure, grid = pyplot.subplots(1, 3, figsize=(9, 2.8), sharey=True)
     for axes, priority in zip(grid, (9, 5, 1), strict=True):
@@ -79,11 +50,13 @@ def _waits(pyplot: Any, results: Results, colours: tuple[str, ...]) -> Any:
         axes.set_title(f"priority {priority}", fontsize=9)
         axes.set_xlabel("wait, s of the trace")
     grid[0].set_ylabel("jobs that waited less, %")
-    grid[2].legend()
+    figure.legend(
+        *grid[0].get_legend_handles_labels(), loc="upper center", ncols=5, bbox_to_anchor=(0.5, 0)
+    )
     return figure
 
 
-def _service(pyplot: Any, results: Results, colours: tuple[str, ...]) -> Any:
+def _service(pyplot: Any, colours: tuple[str, ...], *, results: Results) -> Any:
     """Curves: slot time that the two tenants have had, FIFO beside fair, real workers."""
     figure, grid = pyplot.subplots(1, 2, figsize=(8, 2.8))
     for axes, row in zip(grid, ("FIFO", "fair"), strict=True):
@@ -94,7 +67,7 @@ def _service(pyplot: Any, results: Results, colours: tuple[str, ...]) -> Any:
                 times = [series["until"] * step / (len(served) - 1) for step in range(len(served))]
                 axes.plot(times, served, color=colour, label=tenant, linewidth=1.6)
         axes.set_title(row, fontsize=9)
-        axes.set_xlabel("time, s of the trace")
+        axes.set_xlabel("time since the last worker began, s of the trace")
     grid[0].set_ylabel("slot time received, s")
     grid[1].legend()
     return figure

@@ -74,6 +74,8 @@ class Scenario:
     rows: tuple[Row, ...]
     real: Callable[[int], Sequence[Trace]] | None = None
     """Shorter ones for real runs; None: simulated only."""
+    real_rows: tuple[Row, ...] | None = None
+    """Rows of real runs; None: all."""
     workers: int = 2
     waiting: bool = False
     until: str | None = None
@@ -100,16 +102,33 @@ def _one_slot(seed: int, *, duration: float) -> list[Trace]:
     ]
 
 
-def all_scenarios(*, quick: bool = False) -> list[Scenario]:
+#: What --quick runs for real, by scenario; the rest is simulated alone.
+_QUICK = {
+    "load": (FIFO, STRICT, HUEY, BULLMQ),
+    "flood": (FAIR,),
+    "patience": (IMPATIENT,),
+    "one slot": (STRICT,),
+}
+
+
+def quick_scenarios() -> list[Scenario]:
+    """All simulated, a few rows through real workers, shortly."""
+    real: dict[str, Callable[[int], Sequence[Trace]]] = {
+        "load": lambda seed: _loads(seed, duration=30.0)[1:2],
+        "flood": lambda seed: [traces.flood(seed=seed, jobs=20)],
+        "patience": partial(_patience, duration=30.0),
+        "one slot": partial(_one_slot, duration=30.0),
+    }
+    return [
+        replace(scenario, real=real.get(scenario.name), real_rows=_QUICK.get(scenario.name, ()))
+        for scenario in all_scenarios()
+    ]
+
+
+def all_scenarios() -> list[Scenario]:
     """In the order of the page."""
     loads = partial(_loads, duration=200.0)
     short = partial(_loads, duration=100.0)
-    if quick:
-
-        def short(seed: int) -> list[Trace]:
-            return _loads(seed, duration=30.0)[1:2]
-
-    length, jobs = (30.0, 20) if quick else (100.0, 100)
     everyone = (FIFO, STRICT, EXPIRING, AGING, FAIR, ONLY, HUEY, BULLMQ)
     return [
         Scenario(
@@ -135,10 +154,10 @@ def all_scenarios(*, quick: bool = False) -> list[Scenario]:
                 traces.rivals(seed=seed, same_task=True),
             ],
             rows=(FIFO, FAIR, HUEY, BULLMQ),
-            real=lambda seed: [traces.flood(seed=seed, jobs=jobs)],
+            real=lambda seed: [traces.flood(seed=seed)],
             waiting=True,
             until="other",
-            at_most=2.0 if quick else 8.0,
+            at_most=8.0,
         ),
         Scenario(
             name="late",
@@ -147,21 +166,21 @@ def all_scenarios(*, quick: bool = False) -> list[Scenario]:
             rows=(FIFO, FAIR),
             real=lambda seed: [traces.late(seed=seed)],
             until="other",
-            at_most=4.0 if quick else 8.0,
+            at_most=8.0,
         ),
         Scenario(
             name="patience",
             figures=("patience", "waits"),
             traces=partial(_patience, duration=200.0),
             rows=(FIFO, STRICT, IMPATIENT),
-            real=partial(_patience, duration=length),
+            real=partial(_patience, duration=100.0),
         ),
         Scenario(
             name="one slot",
             figures=("order",),
             traces=partial(_one_slot, duration=200.0),
             rows=(FIFO, STRICT, AGING, FAIR, HUEY, BULLMQ),
-            real=partial(_one_slot, duration=length),
+            real=partial(_one_slot, duration=100.0),
             workers=1,
         ),
     ]

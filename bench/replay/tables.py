@@ -121,8 +121,18 @@ def _prediction(results: Results) -> str:
     return _table(heads, rows)
 
 
+def _cpu(found: Found) -> float:
+    """CPU of server and worker for each job, µs."""
+    return found.median("server CPU") + found.median("worker CPU")
+
+
+def _range(found: Found, figure: str) -> str:
+    values = found.values[figure]
+    return f" ({min(values):.2f} to {max(values):.2f})" if min(values) < max(values) else ""
+
+
 def _limits(results: Results) -> str:
-    rows = []
+    plain, rows = results.get("limits", "drain", "no limits", "real"), []
     for row in results.names("limits", "row"):
         found = results.get("limits", "drain", row, "real")
         if found is not None:
@@ -130,7 +140,8 @@ def _limits(results: Results) -> str:
                 [
                     row,
                     f"{found.median('rate'):,.0f} jobs/s",
-                    f"{found.median('ratio'):.2f}",
+                    f"{found.median('ratio'):.2f}" + _range(found, "ratio"),
+                    f"{_cpu(plain) / _cpu(found):.2f}" if plain else "",
                     *(f"{found.median(f'{side} CPU'):.1f} µs" for side in ("server", "worker")),
                     f"{found.median('script calls'):.3f}",
                 ]
@@ -140,6 +151,7 @@ def _limits(results: Results) -> str:
             "each job has",
             "drained",
             "of the rate without",
+            "of the jobs per CPU without",
             "server CPU per job",
             "worker CPU per job",
             "script calls per job",

@@ -19,8 +19,10 @@ from bench.server import Server
 
 Say = Callable[[str], None]
 _ALWAYS = float("-inf")
-#: A run in which the machine had no time left is done again: at most so many, whoever replays.
-_CROWDED, _TRIES = 0.85, 2
+#: A run in which the machine had no time left is done once more, whoever replays; at most so many
+#: of a scenario: where it is always crowded, that changes nothing.
+_CROWDED, _AGAIN = 0.85, 2
+_SEED = 1
 #: Points of a curve of waits.
 _QUANTILES = 100
 #: Traces whose curves are drawn.
@@ -93,20 +95,22 @@ def take_simulated(scenario: Scenario, results: Results, seeds: int) -> None:
 
 
 def take_real(
-    scenario: Scenario, results: Results, server: Server, say: Say, seed: int = 1
+    scenario: Scenario, results: Results, server: Server, say: Say, *, quick: bool = False
 ) -> None:
     """Every row through real workers, on the traces of one seed. A peer that is not here is said
     once.
     """
     if scenario.real is None:
         return
-    for trace in scenario.real(seed):
-        for row in scenario.rows:
+    again = 0 if quick else _AGAIN
+    for trace in scenario.real(_SEED):
+        rows = scenario.rows if scenario.real_rows is None else scenario.real_rows
+        for row in rows:
             if row.setup is None:
                 continue
             say(f"{scenario.name}: {trace.name}: {row.name}")
             try:
-                _take_row(scenario, trace, row, results, server)
+                again -= _take_row(scenario, trace, row, results, server, again > 0)
             except NotHere as reason:
                 if str(reason) not in results.skipped:
                     results.skipped.append(str(reason))
@@ -116,24 +120,30 @@ def take_real(
                 say(str(error))
 
 
-def _take_row(scenario: Scenario, trace: Trace, row: Row, results: Results, server: Server) -> None:
+def _take_row(
+    scenario: Scenario, trace: Trace, row: Row, results: Results, server: Server, again: bool
+) -> bool:
+    """Run one row and note its figures; True when it was run twice."""
     assert row.setup is not None
-    for _ in range(_TRIES):
-        psutil.cpu_percent(None)
-        outcome = _replay(scenario, trace, row.setup, server)
-        busy = psutil.cpu_percent(None) / 100
-        if busy < _CROWDED:
-            break
+    outcome, busy = _watched(scenario, trace, row.setup, server)
+    again = again and busy > _CROWDED
+    if again:
+        outcome, busy = _watched(scenario, trace, row.setup, server)
     margin = 0.0 if row.setup.system == "taskq" else PEER_MARGIN * SPEED
     found = figures(scenario.figures, trace, outcome.records, since=outcome.since, margin=margin)
     found |= {"sent late": outcome.late, "busy": busy}
     results.add(scenario.name, trace.name, row.name, "real", found)
     if trace.name in _DRAWN:
-        _draw(scenario, trace, row, outcome.records, results)
+        _draw(scenario, trace, row, outcome, results)
+    return again
 
 
-def _replay(scenario: Scenario, trace: Trace, setup: Setup, server: Server) -> Outcome:
-    return replay(
+def _watched(
+    scenario: Scenario, trace: Trace, setup: Setup, server: Server
+) -> tuple[Outcome, float]:
+    """A replay, and which share of the machine's time was used meanwhile, by anybody."""
+    psutil.cpu_percent(None)
+    outcome = replay(
         server,
         trace,
         setup,
@@ -143,19 +153,19 @@ def _replay(scenario: Scenario, trace: Trace, setup: Setup, server: Server) -> O
         until=scenario.until,
         at_most=scenario.at_most,
     )
+    return outcome, psutil.cpu_percent(None) / 100
 
 
-def _draw(
-    scenario: Scenario, trace: Trace, row: Row, records: Sequence[Record], results: Results
-) -> None:
+def _draw(scenario: Scenario, trace: Trace, row: Row, outcome: Outcome, results: Results) -> None:
     """Note the curves of one real run."""
+    records = outcome.records
     if "shares" in scenario.figures:
         if row.name not in _SERVED:
             return
         until = max(record.left or 0.0 for record in records)
-        served = measures.service_over_time(trace, records, until)
+        served = measures.service_over_time(trace, records, outcome.since, until)
         results.series[f"service: {row.name}"] = {
-            "until": round(until, 3),
+            "until": round(until - outcome.since, 3),
             **{tenant: [round(value, 2) for value in values] for tenant, values in served.items()},
         }
         return

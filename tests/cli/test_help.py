@@ -50,9 +50,9 @@ def test_the_commands_of_the_design_are_there() -> None:
         "embedded",
     ]
     wanted += [
-        f"queue {name}"
-        for name in ["ls", "show", "peek", "signals", "pause", "resume", "purge", "set"]
+        f"queue {name}" for name in ["ls", "show", "peek", "signals", "pause", "resume", "purge"]
     ]
+    wanted += [f"queue {name}" for name in ["set", "drain", "open"]]
     wanted += [f"job {name}" for name in ["ls", "show", "retry", "cancel", "rm", "explain"]]
     wanted += [f"cron {name}" for name in ["ls", "add", "rm", "pause", "resume", "trigger"]]
     wanted += [f"task {name}" for name in ["strike", "unstrike"]]

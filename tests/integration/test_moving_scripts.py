@@ -28,7 +28,17 @@ from tests.topologies import Cluster, Migration, cluster
 
 KEYS = QueueKeys("moving", "q")
 #: These read no job, so a moved job is nothing to them.
-NO_JOBS = {"configure", "heartbeat", "pause", "resume", "retire", "rights", "stats"}
+NO_JOBS = {
+    "configure",
+    "heartbeat",
+    "limit",
+    "pause",
+    "resume",
+    "retire",
+    "rights",
+    "schedule",
+    "stats",
+}
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])

@@ -157,7 +157,7 @@ async def test_after_the_work_and_its_retention_the_keyspace_is_as_before(
         )
 
         names = {name for name in left() if not name.startswith("stats:")}
-    assert names <= {"meta", "stats", "classes", "wake", "queues"}
+    assert names <= {"meta", "stats", "classes", "wake", "queues", "averages", "slacks"}
     assert raw.llen(QueueKeys(namespace, "default").wake) <= 4
 
 

@@ -82,20 +82,19 @@ async def test_a_user_without_the_queues_keys_is_told_the_pattern(
     assert dump_queue(raw, f"{namespace}:") == {}
 
 
-async def test_who_may_enqueue_but_not_cancel_is_told_when_it_cancels(
+async def test_who_may_enqueue_but_not_revive_is_told_when_it_revives(
     login: Callable[..., str], raw: redis.Redis, namespace: str
 ) -> None:
     """Only enqueue is asked about at first: a producer needs no more rights than it uses."""
-    app, one = app_at(login("-zrem"), namespace)
+    app, one = app_at(login("-persist"), namespace)
     try:
         job = await one.enqueue()
         before = dump_queue(raw, f"{namespace}:")
 
-        assert "may not run ZREM, which script cancel needs" in await refusal(job.cancel)
-        assert "which script cancel needs" in await refusal(
-            lambda: asyncio.to_thread(job.cancel_sync)
+        assert "may not run PERSIST, which script revive needs" in await refusal(job.retry)
+        assert "which script revive needs" in await refusal(
+            lambda: asyncio.to_thread(job.retry_sync)
         )
-        assert "which script revive needs" in await refusal(job.retry)
         assert dump_queue(raw, f"{namespace}:") == before
     finally:
         await app.close()

@@ -199,6 +199,8 @@ class FaultMachine(StoryMachine):
         self.again, self.lasting = None, False
         self.before = self.now = Snapshot({}, {})
         self.look_anew()
+        if not self.tampering:
+            self.audit()
 
     @precondition(lambda self: bool(self.running()))
     @rule(data=st.data(), ms=st.sampled_from([-3_000, 0, 1]), again=st.booleans())

@@ -5,6 +5,7 @@ What is used is drawn once for each example (`scene`): see tests/model/strategie
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import Any
 
@@ -128,7 +129,9 @@ class FeatureMachine(QueueMachine):
         due = {m: at for m, at in self.world.index("timers").items() if m.startswith("cron:")}
         member = data.draw(st.sampled_from(sorted(due)))
         name, at = member.removeprefix("cron:"), due[member]
-        following = "inf" if later is None else str(self.world.now + later)
+        following = "inf"
+        if later is not None and at < math.inf:
+            following = f"{max(self.world.now, at) + later:.0f}"
         extras: tuple[str, ...] = ("@tick", f"{name} {at:.0f} {following}")
         if keyed and "keys" in self.scene:
             extras += ("@unique", keyed, "key", "k")
@@ -138,7 +141,7 @@ class FeatureMachine(QueueMachine):
             job = NewJob(tick, "tick", b"", extras=extras)
             created = self.before_and_after(job)
             if created:
-                assert (name, f"{at:.0f}") not in self.fired or at == float("inf"), "fired twice"
+                assert (name, f"{at:.0f}") not in self.fired or at == math.inf, "fired twice"
                 self.fired[name, f"{at:.0f}"] = tick
             if crashes:
                 break

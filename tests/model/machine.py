@@ -203,10 +203,14 @@ class QueueMachine(Calls, RuleBasedStateMachine):
         dead_max=few,
         keep=keeps,
         limit=st.sampled_from([100, 1]),
+        works=st.booleans(),
     )
     def a_worker_is_seen_to_die(
-        self, worker: str, max_crashes: int, dead_max: int, keep: int, limit: int
+        self, worker: str, max_crashes: int, dead_max: int, keep: int, limit: int, works: bool
     ) -> None:
+        if works:
+            self.heartbeat(worker)
+            self.claim(worker, Wish(HOUR_MS, 3, {"": 3, "gpu": 2}))
         self.repeatable(lambda: self.bury(worker, max_crashes, dead_max, keep, limit))
         if self.world.index(f"running:{worker}"):
             self.again = None  # the next call takes more

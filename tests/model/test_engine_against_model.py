@@ -28,7 +28,7 @@ LUA = os.environ.get("TASKQ_MODEL_LUA")
 
 def machine_settings() -> settings:
     quick = settings(
-        max_examples=450,
+        max_examples=400,
         stateful_step_count=50,
         deadline=None,
         database=None,
@@ -55,6 +55,8 @@ progress OK|progress STALE|progress GONE|promote job|purge job|watch
 bury READY|bury DEAD|bury CANCELLED|reap READY|reap DEAD|reap CANCELLED
 release READY|release CANCELLED|release STALE|release GONE
 revive READY|revive NOT_FOUND
+limit|schedule|enqueue KEPT|enqueue START|enqueue LATE|enqueue STRUCK|enqueue TICKED
+blocked|parked|holding|rate|unique|turned|shares|averages|schedules|configure StoreUnavailable
 """
 
 

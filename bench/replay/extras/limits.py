@@ -27,7 +27,7 @@ _SETTLE = 0.3
 
 def take(results: Results, server: Server, *, quick: bool) -> None:
     """Interleaved rounds of all variants."""
-    jobs, rounds = (2_000, 1) if quick else (20_000, 3)
+    jobs, rounds = (2_000, 1) if quick else (20_000, 5)
     for _ in range(rounds):
         first = 0.0
         for variant in VARIANTS:

@@ -34,7 +34,7 @@ def take(results: Results, server: Server, *, quick: bool) -> None:
             Setup(system="taskq", queue=queue, priorities=False, deadlines=False, admit="warn"),
         ),
         (mixed, Setup(system="taskq", queue=queue, admit="warn")),
-    ):
+    )[: 1 if quick else 2]:
         records = replay(server, trace, setup, speed=SPEED).records
         known = [r for r in records if r.number >= _WARM_UP * len(records)]
         errors = prediction_errors(known, _LEAST_WAIT)

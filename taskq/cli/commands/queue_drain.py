@@ -77,6 +77,7 @@ async def _wait(store: Store, places: list[QueueKeys], queue: str, timeout: floa
     cls=Command,
     examples=(
         ("taskq queue open mail", "after a drain"),
+        ("taskq queue open mail --redis-url redis://queue.example.org", "on another server"),
         ("taskq queue open mail --namespace staging", "in another namespace"),
     ),
 )
