@@ -4,6 +4,8 @@ hand.
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from taskq.keys import QueueKeys
@@ -231,7 +233,7 @@ def test_a_deadline_that_cannot_be_met_ends_with_4(
     keys = QueueKeys(namespace, "default")
     client = valkey.client()
     client.hset(keys.averages, "*", 60_000)
-    client.hset(keys.meta, "slots", 1)
+    client.hset(keys.meta, mapping={"slots": 1, "reaped_ms": round(time.time() * 1000)})
     client.close()
     cli.enqueue("add", "1", "--priority", "9")
     late = ("enqueue", "add", "2", "--deadline", "5s", "--admit")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def measured(app: TaskQ, raw: redis.Redis, mean_ms: float, slots: int) -> None:
     """As if workers had told how long runs take and how many they run at a time."""
     keys = QueueKeys(app.settings.namespace, "default")
     raw.hset(keys.prefix + "averages", mapping={"*": mean_ms, "work": mean_ms})
-    raw.hset(keys.meta, "slots", slots)
+    raw.hset(keys.meta, mapping={"slots": slots, "reaped_ms": round(time.time() * 1000)})
 
 
 def unmeasured(app: TaskQ, raw: redis.Redis) -> None:
