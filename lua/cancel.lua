@@ -20,7 +20,7 @@
 -- Cost: O(log n)
 -- Flags: allow-oom
 -- @include now_us text expect read_job count announce last_until finish
--- @rare ask wake_up next_timer note_timer leave_parked leave_home unpark let_go
+-- @rare ask wake_up next_timer note_timer leave_parked leave_home is_outdated unpark let_go
 local ready, scheduled, retry, done, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local job_prefix, running_prefix, cancels_prefix = ARGV[1], ARGV[2], ARGV[3]
 local id, token, worker, keep_ms = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
@@ -44,6 +44,7 @@ elseif state ~= 'ready' and state ~= 'blocked' and state ~= 'scheduled' and stat
   return { 'ENDED', state }
 end
 
+if state == 'blocked' then expect({ base .. 'blocked', base .. 'timers' }, base .. 'meta') end
 local now = math.floor(now_us() / 1000)
 if job[6] then ties = note_tie(ties, base, id, state, true, now, job[6]) end
 if ties then plan_wakes(ties, base) end

@@ -18,7 +18,7 @@
 -- Cost: O(k log n) for k moved jobs, k <= 500
 -- Flags: allow-oom
 -- @include now_us text expect rank_of read_job count next_due wake_up
--- @rare ask open_shares next_timer note_timer open_limits unpark turn room_now
+-- @rare ask open_shares next_timer note_timer open_limits is_outdated unpark turn room_now
 local scheduled, retry, ready, meta, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local timers, classes = KEYS[7], KEYS[8]
 local job_prefix, limit = ARGV[1], tonumber(ARGV[2])
@@ -62,7 +62,9 @@ if timed then
       for i = 1, 2 * room, 2 do
         local job = ask('HMGET', job_prefix .. parked[i], 'state', 'blocked_by', 'class') or {}
         if job[3] then redis.call('ZCARD', ready .. ':' .. job[3]) end
-        wakes[#wakes + 1] = { parked[i], instance, parked[i + 1], job[3] or '', job[1] == 'blocked' and job[2] == instance }
+        local here, outdated = job[1] == 'blocked' and job[2] == instance, is_outdated(policy[1], parked[i + 1])
+        if outdated then redis.call('ZCARD', base .. 'turned' .. (job[3] and ':' .. job[3] or '')) end
+        wakes[#wakes + 1] = { parked[i], instance, parked[i + 1], job[3] or '', here, outdated }
       end
       again[#again + 1] = { member, #parked > 0 and at }
     elseif member == 'turn' then

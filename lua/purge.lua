@@ -10,7 +10,7 @@
 -- {"OK", removed, left}
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: allow-oom
--- @include now_us text ask expect read_job count announce wake_up next_timer note_timer leave_parked unpark let_go
+-- @include now_us text ask expect read_job count announce wake_up next_timer note_timer leave_parked is_outdated unpark let_go
 local index, stats = KEYS[1], KEYS[2]
 local job_prefix, limit = ARGV[1], tonumber(ARGV[2])
 
@@ -18,7 +18,7 @@ expect({ index }, stats)
 local now = math.floor(now_us() / 1000)
 local home, base, ties = string.match(index, '}:(%a+)'), string.sub(job_prefix, 1, -5), new_ties()
 if home == 'turned' then home = 'ready' end
-if home == 'blocked' then expect({}, base .. 'meta') end
+if home == 'blocked' then expect({ base .. 'timers' }, base .. 'meta') end
 local listed = redis.call('ZRANGE', index, 0, limit - 1, 'WITHSCORES')
 local ids, owned = {}, {}
 for i = 1, #listed, 2 do

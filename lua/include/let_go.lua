@@ -2,7 +2,7 @@
 -- group owes by the measured run time. note_tie and plan_wakes only read; let_go writes, once for all jobs of a call.
 -- A place under a limit that comes free wakes the best job parked there: into ready, at its old rank, to be looked at by a claim
 -- like any other.
--- Needs ask, unpark.
+-- Needs ask, is_outdated, unpark.
 local function new_ties()
   return { held = {}, freed = {}, woken = {}, keys = {}, owed = {}, stay = {} }
 end
@@ -42,7 +42,9 @@ local function note_tie(ties, base, id, was, ends, now, tied)
     local group = job[4] or ''
     local weight = tonumber(ask('HGET', base .. 'weights', group) or '') or 1
     if weight > 0 and weight <= 1e6 then
-      if was == 'running' and ties.unit == nil then ties.unit = tonumber(ask('HGET', base .. 'meta', 'unit_ms') or '') or false end
+      if was == 'running' and ties.unit == nil then
+        ties.unit = tonumber(ask('HGET', base .. 'meta', 'unit_ms') or '') or false
+      end
       local unit = ties.unit -- as cost_of in open_shares
       if was ~= 'running' then
         ties.owed[group] = (ties.owed[group] or 0) - charged / weight
@@ -56,7 +58,7 @@ end
 
 -- Which parked jobs come back: {id, instance, rank, class}. granted: instance -> places this call has given away again.
 local function plan_wakes(ties, base, granted)
-  local wakes, again, budget = {}, {}, 200
+  local wakes, again, budget, policy = {}, {}, 200, nil
   local counts = {}
   for instance, places in pairs(ties.freed) do counts[instance] = places end
   for instance, places in pairs(ties.woken) do counts[instance] = (counts[instance] or 0) + places end
@@ -68,7 +70,8 @@ local function plan_wakes(ties, base, granted)
       for i = 1, #found, 2 do
         local job = ask('HMGET', base .. 'job:' .. found[i], 'state', 'blocked_by', 'class') or {}
         local here = job[1] == 'blocked' and job[2] == instance
-        wakes[#wakes + 1] = { found[i], instance, found[i + 1], job[3] or '', here }
+        policy = policy or ask('HGET', base .. 'meta', 'policy') or 'strict'
+        wakes[#wakes + 1] = { found[i], instance, found[i + 1], job[3] or '', here, is_outdated(policy, found[i + 1]) }
         if not here then again[instance] = true end
       end
       budget = budget - #found / 2
@@ -81,7 +84,9 @@ local function plan_wakes(ties, base, granted)
     redis.call('ZCARD', base .. 'timers')
     redis.call('ZCARD', base .. 'blocked')
     redis.call('HLEN', base .. 'meta')
-    for _, wake_ in ipairs(wakes) do redis.call('ZCARD', base .. 'ready' .. (wake_[4] ~= '' and ':' .. wake_[4] or '')) end
+    for _, wake_ in ipairs(wakes) do
+      redis.call('ZCARD', base .. (wake_[6] and 'turned' or 'ready') .. (wake_[4] ~= '' and ':' .. wake_[4] or ''))
+    end
   end
 end
 

@@ -215,3 +215,34 @@ def test_a_timer_time_that_is_no_number_is_mended(engine: Engine) -> None:
 
     assert promote(engine) == (0, 7)
     assert engine.client.hget(engine.keys.meta, "timer_ms") == str(START + 7).encode()
+
+
+def test_a_place_is_not_kept_for_a_job_that_no_worker_can_run(engine: Engine) -> None:
+    """The best was woken, but nobody serves its class: a second later the next is."""
+    engine.client.delete(engine.keys.ready)
+    engine.limit(L="concurrency=1 on=job")
+    engine.seed_ready("x", 1, limits="L")
+    engine.seed_ready("best", 2, "gpu", limits="L")
+    engine.seed_ready("next", 3, limits="L")
+    (running,) = engine.claim(slots={"": 5, "gpu": 5}).jobs
+    engine.ack(Ack("x", running.token, b"", 0))
+    assert (engine.state("best"), engine.state("next")) == ("ready", "blocked")
+    assert engine.client.zscore(engine.keys.timers, "limit:L") == START + 1000
+    assert engine.client.llen(engine.keys.wake) >= 1, "somebody must come to look"
+
+    engine.now += 1000
+    promote(engine)
+
+    assert ids(engine.claim().jobs) == ["next"]
+
+
+def test_a_job_of_the_common_class_needs_no_second_look(engine: Engine) -> None:
+    engine.client.delete(engine.keys.ready)
+    engine.limit(L="concurrency=1 on=job")
+    for n in range(3):
+        engine.seed_ready(f"k{n}", n, limits="L")
+    (running,) = engine.claim().jobs
+
+    engine.ack(Ack("k0", running.token, b"", 0))
+
+    assert engine.client.zscore(engine.keys.timers, "limit:L") == math.inf

@@ -178,3 +178,47 @@ def test_weights_are_set_beside_the_settings(engine: Engine) -> None:
 
     assert engine.dump()["weights"].content == {"a b": "2"}
     assert "meta" not in engine.dump()
+
+
+@pytest.mark.parametrize("woken_by", ["an end", "promote"])
+@pytest.mark.parametrize("policy", ["aging", "fair"])
+def test_a_blocked_job_that_comes_back_with_a_rank_of_an_older_policy_is_ranked_anew(
+    engine: Engine, policy: str, woken_by: str
+) -> None:
+    """Else it would come after all the others, for ever."""
+    old = strict_rank(5, None, START)
+    engine.limit(L="concurrency=1 on=job")
+    engine.seed_parked("a", "L", old, limits="L")
+    engine.seed_parked("b", "L", old + 1, limits="L", **{"class": "gpu"})
+    engine.client.sadd(engine.keys.classes, "gpu")
+    configure(engine, policy=policy)
+    if woken_by == "promote":
+        engine.limit(L="")
+        promote(engine)
+    else:
+        for n in "xy":
+            engine.seed_running(n, tied="holds", holds="L")
+            engine.client.sadd(engine.keys.prefix + "holding:L", n)
+            engine.release((n, "7", ""))
+            engine.client.zrem(engine.keys.ready, n)
+    assert [engine.state(name) for name in "ab"] == ["ready", "ready"]
+    assert engine.client.zcard(engine.keys.prefix + "turned") == 1
+
+    turn(engine)
+
+    expected = aging_rank(5, None, START) if policy == "aging" else 4 * BAND
+    assert engine.client.zscore(engine.keys.ready, "a") == expected
+    assert engine.client.zscore(engine.keys.ready_of("gpu"), "b") in (expected, expected + 100)
+
+
+def test_a_blocked_job_of_this_policy_keeps_its_rank(engine: Engine) -> None:
+    for policy, rank in (("aging", aging_rank(0, None, START)), ("fair", 9 * BAND + 500)):
+        configure(engine, policy=policy)
+        engine.seed_parked("a", "L", rank, limits="L")
+        engine.client.zadd(engine.keys.timers, {"limit:L": START})
+        engine.client.hset(engine.keys.meta, "timer_ms", START)
+
+        promote(engine)
+
+        assert engine.client.zscore(engine.keys.ready, "a") == rank
+        engine.client.delete(engine.keys.ready)

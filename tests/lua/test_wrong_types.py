@@ -80,17 +80,14 @@ def test_a_job_overwritten_by_another_type_costs_only_itself(engine: Engine, cas
 #: SET and DEL take whatever is there. The rest is not worth a job: counters, who is woken, what
 #: holds a limit or waits for it, what groups have used.
 ANY_TYPE = "job:|alive:|cancels:|stats:|slacks|wake:|holding:|parked:|rate:|shares|unique:"
-#: What lost workers held may be unreadable: others go on. Who waits for a limit may leave. A set
-#: that is none has no ranks to turn.
+#: What lost workers held may be unreadable: others go on. A set that is none has no ranks to turn.
 MORE = {
     "reap": "running:",
     "reap under limits": "running:",
     "bury": "running:",
     "bury under limits": "running:",
-    "cancel a blocked job": "meta|timers",
     "configure a policy": "ready|turned",
     "promote timers": "turned",
-    "purge blocked jobs": "timers",
 }
 
 

@@ -11,8 +11,8 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from taskq.rank import cost_of
-from tests.model.world import ENDED, SHARES_TTL_MS, Record, World
+from taskq.rank import BAND, cost_of
+from tests.model.world import ENDED, SHARES_TTL_MS, Record, World, of_class
 
 #: Jobs that promote takes from beside limits in one call.
 MOST_WOKEN = 100
@@ -122,22 +122,46 @@ def note_blocked(world: World) -> None:
 def unpark(world: World, wakes: list[tuple[str, str]], again: set[str]) -> None:
     """Jobs come back to ready, at their rank. `again`: limits to look at once more at once."""
     classes = []
+    later = set()
     for job_id, instance in wakes:
         rank = world.index(f"parked:{instance}").pop(job_id)
         job = world.jobs.get(job_id, {})
         if job.get("state") == "blocked" and job.get("blocked_by") == instance:
             del job["blocked_by"], world.index("blocked")[job_id]
             job["state"] = "ready"
-            world.ready(job.get("class", ""))[job_id] = rank
-            classes.append(job.get("class", ""))
+            job_class = job.get("class", "")
+            if is_outdated(world.meta.get("policy", "strict"), rank):
+                world.index(of_class("turned", job_class))[job_id] = rank
+                world.index("timers")["turn"] = world.now
+                world.meta["turning"] = "1"
+                job_class = ""
+            else:
+                world.ready(job_class)[job_id] = rank
+            classes.append(job_class)
+            if job_class:
+                later.add(instance)
     for _, instance in wakes:
         if not world.index(f"parked:{instance}"):
             world.index("timers").pop(f"limit:{instance}", None)
             again.discard(instance)
+            later.discard(instance)
+    for instance in later:
+        timers = world.index("timers")
+        at = timers.get(f"limit:{instance}")
+        timers[f"limit:{instance}"] = world.now + 1000 if at is None else min(at, world.now + 1000)
+    if later and "" not in classes:
+        classes.append("")
     for instance in again:
         world.index("timers")[f"limit:{instance}"] = world.now
     world.wake_each([*classes, *[""][: len(again)]])
     note_blocked(world)
+
+
+def is_outdated(policy: str, rank: float) -> bool:
+    """A rank of an older policy that would come after all of this one's."""
+    if policy == "aging":
+        return rank >= BAND
+    return policy == "fair" and rank % BAND >= 10**12
 
 
 def leave_home(world: World, job_id: str) -> None:
