@@ -46,6 +46,7 @@ local function look_at_ends(base, ends, now)
   end
   redis.call('ZCARD', base .. 'done')
   redis.call('ZCARD', base .. 'blocked')
+  redis.call('ZCARD', base .. 'timers')
   if ties then plan_wakes(ties, base) end
   return ties
 end
