@@ -24,7 +24,7 @@ HALF_DONE = {
     "ack under limits": "DEL HDEL HSET PEXPIRE PUBLISH RPUSH ZADD",
     "bury": "DEL HDEL HSET PEXPIRE PTTL PUBLISH RPUSH SADD SREM UNLINK ZADD",
     "bury under limits": "DEL HDEL HSET PEXPIRE PUBLISH RPUSH SREM ZADD",
-    "cancel a blocked job": "HDEL HSET PEXPIRE PTTL PUBLISH ZADD",
+    "cancel a blocked job": "HDEL HSET PEXPIRE PTTL PUBLISH ZADD ZRANGE",
     "cancel a running job": "SADD",
     "cancel a waiting job": "HSET PEXPIRE PTTL PUBLISH ZADD",
     "cancel confirmed": "HSET PEXPIRE PTTL PUBLISH ZADD",
