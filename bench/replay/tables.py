@@ -160,6 +160,17 @@ def _limits(results: Results) -> str:
     )
 
 
+def _features(results: Results) -> str:
+    rows = []
+    for row in results.names("features", "row"):
+        found = results.get("features", "scripts", row, "real")
+        if found is not None:
+            parts = [f"{found.median(name):.1f} µs" for name in ("enqueue", "claim", "ack")]
+            rows.append([row, *parts, f"{found.median('ratio'):.2f}" + _range(found, "ratio")])
+    heads = ["each job", "enqueue", "claim", "ack", "of a plain job's, all three"]
+    return _table(heads, rows)
+
+
 def _targets(results: Results) -> str:
     """The targets, what was measured, and whether they are met."""
     rows: list[list[str]] = []
@@ -247,6 +258,7 @@ def sections(results: Results, name: str = "") -> dict[str, str]:
         "order": ("one slot", lambda: _order(results)),
         "prediction": ("prediction", lambda: _prediction(results)),
         "limits": ("limits", lambda: _limits(results)),
+        "features": ("features", lambda: _features(results)),
     }
     known = {found.scenario for found in results.found}
     parts = {"machine": _machine(results, name)} if name else {}

@@ -17,6 +17,7 @@ from bench import raw
 from bench.server import Server as Measured
 from taskq import TaskQ, commands
 from taskq.keys import QueueKeys
+from tests.helpers import eventually
 from tests.integration.workers import idle, quick, working
 from tests.servers import Server
 
@@ -119,8 +120,7 @@ async def test_drain_by_a_worker(server: Server, namespace: str, meter: Meter) -
         await idle(worker)
         meter.begin()
         await store.run(commands.resume(keys))
-        while ran < count * BATCH:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: ran == count * BATCH, timeout=30)
         await idle(worker)
         found = meter.cost(count * BATCH)
     # A heartbeat, wake tokens, an idle look and a batch not full may fall between: a little more.

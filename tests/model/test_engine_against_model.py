@@ -52,10 +52,10 @@ audit|repair|enqueue new|enqueue DUP|enqueue CONFLICT|enqueue FULL
 fail RETRY|fail DEAD|fail CANCELLED|fail STALE|fail ALREADY|fail GONE
 forget GONE|heartbeat lapsed|heartbeat asked|held|pause|resume|configure|stats|retire
 progress OK|progress STALE|progress GONE|promote job|purge job|watch
-bury READY|bury DEAD|bury CANCELLED|reap READY|reap DEAD|reap CANCELLED
+bury READY|bury DEAD|bury CANCELLED|reap READY|reap DEAD
 release READY|release CANCELLED|release STALE|release GONE
 revive READY|revive NOT_FOUND
-limit|schedule|enqueue KEPT|enqueue START|enqueue LATE|enqueue STRUCK|enqueue TICKED
+limit|schedule|enqueue KEPT|enqueue START|enqueue LATE|enqueue STRUCK
 blocked|parked|holding|rate|unique|turned|shares|averages|schedules|configure StoreUnavailable
 """
 
