@@ -242,6 +242,7 @@ def test_a_place_comes_free_in_the_step_that_ends_the_run_and_wakes_the_best(
 def test_the_claim_of_an_ack_uses_the_place_that_the_ack_frees(engine: Engine) -> None:
     engine.limit(L=ONE)
     engine.seed_ready("a", 1, limits="L")
+    engine.seed_ready("parked", 9, limits="L")
     (first,) = engine.claim().jobs
     engine.seed_ready("b", 2, limits="L")
     engine.seed_ready("c", 3, limits="L")
@@ -250,7 +251,7 @@ def test_the_claim_of_an_ack_uses_the_place_that_the_ack_frees(engine: Engine) -
 
     assert ids(claims.jobs) == ["b"]
     assert engine.held("L") == {"b"}
-    assert engine.parked("L") == ["c"]
+    assert engine.parked("L") == ["c", "parked"], "woken for a place that is taken again"
 
 
 def test_an_ack_that_comes_twice_frees_one_place(engine: Engine) -> None:

@@ -51,6 +51,7 @@ def test_a_burst_goes_at_once_and_the_rest_is_parked_until_the_next_is_in_time(
 
     assert ids(claims.jobs) == ["j0", "j1", "j2"]
     assert arrival(engine) == NOW_US + 300_000
+    assert engine.held("R") == set(), "a rate has no places"
     assert engine.parked("R") == [f"j{n}" for n in range(3, 9)]
     # The next is in time at arrival less burst: 100 ms from now, and no ms before it.
     assert timer_of(engine) == math.ceil((NOW_US + 100_000) / 1000) == START + 101
