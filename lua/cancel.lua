@@ -46,7 +46,6 @@ end
 
 if state == 'blocked' then expect({ base .. 'blocked', base .. 'timers' }, base .. 'meta') end
 local now = math.floor(now_us() / 1000)
-if state == 'blocked' then expect({ base .. 'blocked', base .. 'timers' }, base .. 'meta') end
 if job[6] then ties = note_tie(ties, base, id, state, true, now, job[6]) end
 if ties then plan_wakes(ties, base) end
 if state == 'running' then

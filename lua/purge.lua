@@ -31,7 +31,6 @@ for i = 1, #listed, 2 do
     if job[4] and job[1] == home then ties = note_tie(ties, base, id, home, true, now, job[4]) end
   end
 end
-if home == 'blocked' then expect({ base .. 'timers' }, base .. 'meta') end
 plan_wakes(ties, base)
 
 for _, job in ipairs(owned) do
