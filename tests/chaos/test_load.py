@@ -17,7 +17,7 @@ from tests.helpers import last, wait_until
 
 #: Keys of bounded size that stay while a queue has workers, by the first part of their name.
 _LASTING = (
-    *("meta", "stats", "classes", "wake", "vitals", "holders", "alive:"),
+    *("meta", "stats", "classes", "wake", "vitals", "holders", "alive:", "averages", "slacks"),
     *("workers", "worker:", "queues"),
 )
 
