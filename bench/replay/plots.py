@@ -34,7 +34,8 @@ def _misses(pyplot: Any, colours: tuple[str, ...], *, results: Results) -> Any:
     axes.set_xticks(range(len(_LOADS)), _LOADS)
     axes.set_ylabel("deadlines missed, %")
     axes.grid(axis="x", visible=False)
-    axes.legend()
+    # Beside the bars, whose heights are not known: above them all.
+    axes.legend(loc="lower center", ncols=len(_SHOWN), bbox_to_anchor=(0.5, 1))
     return figure
 
 
