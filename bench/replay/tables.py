@@ -171,6 +171,15 @@ def _features(results: Results) -> str:
     return _table(heads, rows)
 
 
+def _looks(results: Results) -> str:
+    traces = results.names("looks", "trace")
+    rows = []
+    for row in results.names("looks", "row"):
+        found = [results.get("looks", trace, row, "real") for trace in traces]
+        rows.append([row, *(f"{one.median('usec'):,.0f} µs" if one else "" for one in found)])
+    return _table(["one look", *traces], rows)
+
+
 def _targets(results: Results) -> str:
     """The targets, what was measured, and whether they are met."""
     rows: list[list[str]] = []
@@ -259,6 +268,7 @@ def sections(results: Results, name: str = "") -> dict[str, str]:
         "prediction": ("prediction", lambda: _prediction(results)),
         "limits": ("limits", lambda: _limits(results)),
         "features": ("features", lambda: _features(results)),
+        "looks": ("looks", lambda: _looks(results)),
     }
     known = {found.scenario for found in results.found}
     parts = {"machine": _machine(results, name)} if name else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from bench.replay.extras import features, limits, prediction
+from bench.replay.extras import features, limits, looks, prediction
 from bench.replay.results import Results
 from bench.server import Server
 
@@ -19,5 +19,5 @@ class Extra(Protocol):
         ...
 
 
-ALL: tuple[Extra, ...] = (prediction, limits, features)
+ALL: tuple[Extra, ...] = (prediction, limits, features, looks)
 NAMES = tuple(extra.NAME for extra in ALL)

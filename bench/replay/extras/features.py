@@ -31,6 +31,8 @@ class Variant:
     settings: dict[str, str] = field(default_factory=dict)
     limits: dict[str, str] = field(default_factory=dict)
     max_jobs: int = 10_000_000
+    schedules: int = 0
+    """Schedules that are due, and fire with each batch."""
 
 
 def _job(number: int, *extras: str | int, deadline: str = "", job_class: str = "") -> NewJob:
@@ -70,6 +72,11 @@ VARIANTS = (
         settings={"on_full": "drop_oldest"},
         max_jobs=1000,
     ),
+    Variant(
+        name="a tick of a schedule",
+        job=lambda n: _job(n, "@tick", f"s{n % _BATCH} {n // _BATCH} {n // _BATCH + 1}"),
+        schedules=_BATCH,
+    ),
 )
 
 
@@ -98,6 +105,9 @@ def _cost(server: Server, variant: Variant, count: int) -> dict[str, float]:
             run(wire, commands.configure(keys, variant.settings))
         if variant.limits:
             run(wire, commands.limit(keys, variant.limits))
+        if variant.schedules:
+            due = {keys.cron_timer(f"s{n}"): 0 for n in range(variant.schedules)}
+            server.client.zadd(keys.timers, due)
         numbers = range(count)
         calls = [
             commands.enqueue(
