@@ -16,11 +16,11 @@ from taskq.commands import Call, QueueStats
 from taskq.errors import JobNotFound
 from taskq.job import JobInfo, State
 from taskq.keys import QueueKeys, SharedKeys, is_place
-from taskq.looks import follow
 from taskq.partition import in_order
 from taskq.rank import HORIZON_MS
 from taskq.results import info_of
-from taskq.roster import PAGE, ask, mapping, texts
+from taskq.roster import ask, mapping, texts
+from taskq.steps import PAGE, follow
 from taskq.store import Store
 from taskq.views import (
     Entry,

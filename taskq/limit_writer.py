@@ -5,28 +5,27 @@ For producers, workers and the command line; blocking and not.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 
 from taskq import commands
-from taskq.commands import LIMITS_A_CALL, Call, Limited
+from taskq.commands import LIMITS_A_CALL
 from taskq.keys import QueueKeys
+from taskq.steps import Steps, follow, follow_sync, one
 from taskq.store import Store
 from taskq.store_sync import SyncStore
 
-TRIES = 3
 
-
-def _calls(
+def _writing(
     keys: QueueKeys, definitions: Mapping[str, str], gently: bool, again: bool, strike: str
-) -> Generator[Call[Limited], Limited, int]:
+) -> Steps[int]:
     items = list(definitions.items())
     changed = 0
     for start in range(0, max(1, len(items)), LIMITS_A_CALL):
         part = dict(items[start : start + LIMITS_A_CALL])
         skip, wake = 0, again
         while skip >= 0:
-            done = yield commands.limit(
-                keys, part, gently=gently, again=wake, skip=skip, strike=strike
+            done = yield from one(
+                commands.limit(keys, part, gently=gently, again=wake, skip=skip, strike=strike)
             )
             changed += done.changed
             skip, wake = done.skip, True
@@ -43,13 +42,7 @@ async def write_limits(
     strike: str = "",
 ) -> int:
     """Write definitions, '' removes one; how many changed. See commands.limit."""
-    calls = _calls(keys, definitions, gently, again, strike)
-    call = next(calls)
-    while True:
-        try:
-            call = calls.send(await store.run(call, tries=TRIES))
-        except StopIteration as end:
-            return int(end.value)
+    return await follow(store, _writing(keys, definitions, gently, again, strike))
 
 
 def write_limits_sync(
@@ -62,10 +55,4 @@ def write_limits_sync(
     strike: str = "",
 ) -> int:
     """As write_limits, blocking."""
-    calls = _calls(keys, definitions, gently, again, strike)
-    call = next(calls)
-    while True:
-        try:
-            call = calls.send(store.run(call, tries=TRIES))
-        except StopIteration as end:
-            return int(end.value)
+    return follow_sync(store, _writing(keys, definitions, gently, again, strike))

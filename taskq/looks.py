@@ -1,48 +1,18 @@
 """Looks that both sides of a store can take, async and blocking: why a job waits, what an
-autoscaler must know. Steps, as in roster.py; `follow` and `follow_sync` take them.
+autoscaler must know. Steps, as in roster.py.
 """
 
 from __future__ import annotations
-
-from typing import Any, TypeVar
 
 from taskq import commands
 from taskq.commands import SignalsSeen
 from taskq.keys import QueueKeys, SharedKeys, check_name, is_place
 from taskq.partition import is_partition, partitions_among
 from taskq.reasons import explanation
-from taskq.roster import PAGE, Steps, ask, texts, workers
+from taskq.roster import ask, texts, workers
 from taskq.signals import signals_of
-from taskq.store import Store
-from taskq.store_sync import SyncStore
+from taskq.steps import Steps
 from taskq.views import Explanation, Signals
-
-T = TypeVar("T")
-TRIES = 3
-
-
-async def follow(store: Store, steps: Steps[T]) -> T:
-    """Take the steps on a store. Raises StoreError."""
-    replies: list[Any] | None = None
-    while True:
-        try:
-            calls = list(next(steps) if replies is None else steps.send(replies))
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        replies = []
-        for start in range(0, len(calls), PAGE):
-            replies += await store.run_many(calls[start : start + PAGE], tries=TRIES)
-
-
-def follow_sync(store: SyncStore, steps: Steps[T]) -> T:
-    """As `follow`, blocking."""
-    replies: list[Any] | None = None
-    while True:
-        try:
-            calls = list(next(steps) if replies is None else steps.send(replies))
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        replies = store.run_many(calls, tries=TRIES)
 
 
 def explain(namespace: str, place: str, job_id: str) -> Steps[Explanation]:

@@ -6,11 +6,11 @@ Everything that can be wrong is found here, before anything is sent.
 from __future__ import annotations
 
 import functools
-from abc import abstractmethod
 from typing import Any, cast
 
 from taskq.classes import COMMON, PROCESS, compose
 from taskq.commands import NewJob
+from taskq.connected import Connected
 from taskq.errors import InvalidOption
 from taskq.inherit import PARENT, capped
 from taskq.job import JobIds
@@ -18,22 +18,17 @@ from taskq.limit_book import DEFAULT_QUEUE
 from taskq.options import NOTHING, Options, Word
 from taskq.partition import partition_of
 from taskq.registry import Registry
-from taskq.settings import Settings
 from taskq.task import Signature, Task
 from taskq.template import fill
 from taskq.uniqueness import unique_words
 
 
-class Preparing(Registry):
+class Preparing(Registry, Connected):
     """The part of `TaskQ` that knows what a call becomes."""
 
     def __init__(self) -> None:
         super().__init__()
         self._ids = JobIds()
-
-    @property
-    @abstractmethod
-    def settings(self) -> Settings: ...
 
     def prepare(self, call: Signature[Any]) -> tuple[str, NewJob]:
         """The queue (a partition, where it has some) and the wire form of a call."""

@@ -1,23 +1,18 @@
 """The roster: which workers there are, and what they say of themselves.
 
-A look is written as steps: it yields calls and is sent their replies, so that the async and the
-blocking side share it. No I/O.
+A look is written as steps (steps.py), so that the async and the blocking side share it. No I/O.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from taskq import commands
 from taskq.commands import Call
 from taskq.keys import QueueKeys, SharedKeys, is_place
+from taskq.steps import PAGE, Steps
 from taskq.views import WorkerView, finite, moment
-
-T = TypeVar("T")
-Steps: TypeAlias = Generator[Sequence[Call[Any]], list[Any], T]
-#: Entries of an index read in one call, and workers, holders or classes looked at, at most.
-PAGE = 200
 
 
 def ask(*words: str | int) -> Call[Any]:

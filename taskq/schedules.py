@@ -25,13 +25,14 @@ from taskq.cron.schedule import (
     check_schedule_name,
     tick_id,
 )
-from taskq.cron.steps import Found, drive, drive_sync
+from taskq.cron.steps import Found
 from taskq.errors import InvalidOption
 from taskq.handle import Job, Jobs
 from taskq.keys import QueueKeys, SharedKeys, check_name
 from taskq.partition import is_partition, partition_of, queue_of
 from taskq.rights import check_rights, check_rights_sync
 from taskq.settings import Settings
+from taskq.steps import TRIES, follow, follow_sync
 from taskq.task import Signature, Task
 
 
@@ -118,9 +119,9 @@ class Schedules:
         rule = _rule(cron, tz, every)
         keys, schedule = self._made(name, task, rule, missed, overlap, args, kwargs, words)
         store = await self._open(keys, "schedule")
-        await drive(store, steps.put(keys, schedule))
-        await store.run(self._registration(keys), tries=steps.TRIES)
-        return info_of(await drive(store, steps.get(keys, name)))
+        await follow(store, steps.put(keys, schedule))
+        await store.run(self._registration(keys), tries=TRIES)
+        return info_of(await follow(store, steps.get(keys, name)))
 
     def add_sync(
         self,
@@ -140,69 +141,69 @@ class Schedules:
         rule = _rule(cron, tz, every)
         keys, schedule = self._made(name, task, rule, missed, overlap, args, kwargs, words)
         store = self._open_sync(keys, "schedule")
-        drive_sync(store, steps.put(keys, schedule))
-        store.run(self._registration(keys), tries=steps.TRIES)
-        return info_of(drive_sync(store, steps.get(keys, name)))
+        follow_sync(store, steps.put(keys, schedule))
+        store.run(self._registration(keys), tries=TRIES)
+        return info_of(follow_sync(store, steps.get(keys, name)))
 
     async def list(self, queue: str | None = None) -> Infos:
         """The schedules of a queue, or of all queues, by queue and name."""
         await self._locate()
         store, found = self._app.client.store, []
-        names = [queue] if queue else await store.run(self._queues(), tries=steps.TRIES)
+        names = [queue] if queue else await store.run(self._queues(), tries=TRIES)
         for name in names:
-            found += await drive(store, steps.every(self._keys(name)))
+            found += await follow(store, steps.every(self._keys(name)))
         return [info_of(one) for one in found]
 
     def list_sync(self, queue: str | None = None) -> Infos:
         """As `list`, blocking."""
         store, found = self._app.sync_client.store, []
-        names = [queue] if queue else store.run(self._queues(), tries=steps.TRIES)
+        names = [queue] if queue else store.run(self._queues(), tries=TRIES)
         for name in names:
-            found += drive_sync(store, steps.every(self._keys(name)))
+            found += follow_sync(store, steps.every(self._keys(name)))
         return [info_of(one) for one in found]
 
     async def get(self, name: str, *, queue: str = "default") -> ScheduleInfo:
         """One schedule. Raises ScheduleNotFound."""
         await self._locate()
-        return info_of(await drive(self._app.client.store, steps.get(self._keys(queue), name)))
+        return info_of(await follow(self._app.client.store, steps.get(self._keys(queue), name)))
 
     def get_sync(self, name: str, *, queue: str = "default") -> ScheduleInfo:
         """As `get`, blocking."""
-        return info_of(drive_sync(self._app.sync_client.store, steps.get(self._keys(queue), name)))
+        return info_of(follow_sync(self._app.sync_client.store, steps.get(self._keys(queue), name)))
 
     async def pause(self, name: str, *, queue: str = "default") -> bool:
         """Let it tick no more until `resume`, whatever workers start; False when it was paused."""
         keys = self._keys(queue)
-        return await drive(await self._open(keys, "schedule"), steps.pause(keys, name))
+        return await follow(await self._open(keys, "schedule"), steps.pause(keys, name))
 
     def pause_sync(self, name: str, *, queue: str = "default") -> bool:
         """As `pause`, blocking."""
         keys = self._keys(queue)
-        return drive_sync(self._open_sync(keys, "schedule"), steps.pause(keys, name))
+        return follow_sync(self._open_sync(keys, "schedule"), steps.pause(keys, name))
 
     async def resume(self, name: str, *, queue: str = "default") -> bool:
         """Let it go on with the next tick; those of the meantime were not missed. False when it was
         not paused.
         """
         keys = self._keys(queue)
-        return await drive(await self._open(keys, "schedule"), steps.resume(keys, name))
+        return await follow(await self._open(keys, "schedule"), steps.resume(keys, name))
 
     def resume_sync(self, name: str, *, queue: str = "default") -> bool:
         """As `resume`, blocking."""
         keys = self._keys(queue)
-        return drive_sync(self._open_sync(keys, "schedule"), steps.resume(keys, name))
+        return follow_sync(self._open_sync(keys, "schedule"), steps.resume(keys, name))
 
     async def remove(self, name: str, *, queue: str = "default") -> None:
         """Take it away; jobs it has enqueued stay. Workers write what their code says anew when
         they start.
         """
         keys = self._keys(queue)
-        await drive(await self._open(keys, "schedule"), steps.remove(keys, name))
+        await follow(await self._open(keys, "schedule"), steps.remove(keys, name))
 
     def remove_sync(self, name: str, *, queue: str = "default") -> None:
         """As `remove`, blocking."""
         keys = self._keys(queue)
-        drive_sync(self._open_sync(keys, "schedule"), steps.remove(keys, name))
+        follow_sync(self._open_sync(keys, "schedule"), steps.remove(keys, name))
 
     async def trigger(self, name: str, *, queue: str = "default") -> Job[Any]:
         """Enqueue its job now, paused or not; its ticks stay as they are. With `overlap="skip"`
@@ -210,14 +211,14 @@ class Schedules:
         """
         await self._locate()
         keys = self._keys(queue)
-        found = await drive(self._app.client.store, steps.runnable(keys, name))
+        found = await follow(self._app.client.store, steps.runnable(keys, name))
         job = self._by_hand(keys, *found)
         return self._handle(keys, job, await self._app.client.send(keys.queue, job))
 
     def trigger_sync(self, name: str, *, queue: str = "default") -> Job[Any]:
         """As `trigger`, blocking."""
         keys = self._keys(queue)
-        found = drive_sync(self._app.sync_client.store, steps.runnable(keys, name))
+        found = follow_sync(self._app.sync_client.store, steps.runnable(keys, name))
         job = self._by_hand(keys, *found)
         odd = self._app.sync_client.send_many(keys.queue, [job])
         return self._handle(keys, job, odd.get(job.id, CREATED))

@@ -4,16 +4,12 @@ limits while everything runs. And the limits that producers write.
 
 from __future__ import annotations
 
-import asyncio
-import math
-import time
-from abc import abstractmethod
 from collections.abc import Mapping
 
 from taskq import commands
-from taskq.client import Client
-from taskq.client_sync import SyncClient
 from taskq.commands import pausing, resuming
+from taskq.connected import Connected
+from taskq.draining import run_empty, run_empty_sync
 from taskq.keys import check_name
 from taskq.limit import Limit, check_on
 from taskq.limit_writer import write_limits, write_limits_sync
@@ -21,22 +17,12 @@ from taskq.registry import Registry
 
 #: In place of a task: all of them.
 ALL = "*"
-#: How often a queue that drains is looked at, s.
-LOOK_EVERY = 0.2
 #: Marks what was set by hand: neither workers nor producers write over it.
 BY_HAND = " by=hand"
 
 
-class Steering(Registry):
+class Steering(Registry, Connected):
     """Acts on a queue with all its partitions that this app knows of."""
-
-    @property
-    @abstractmethod
-    def client(self) -> Client: ...
-
-    @property
-    @abstractmethod
-    def sync_client(self) -> SyncClient: ...
 
     # Queues
 
@@ -93,30 +79,14 @@ class Steering(Registry):
         due to be tried again or running. False when `timeout` s were not enough; closed it stays.
         """
         await self.close_queue(queue)
-        until = math.inf if timeout is None else time.monotonic() + timeout
-        while True:
-            if not await self._busy(queue):
-                return True
-            if time.monotonic() >= until:
-                return False
-            await asyncio.sleep(LOOK_EVERY)
+        places = [self.client.keys(place) for place in self.places_of([queue])]
+        return not await run_empty(self.client.store, places, timeout)
 
     def drain_queue_sync(self, queue: str = "default", timeout: float | None = None) -> bool:
         """As `drain_queue`, blocking."""
         self.close_queue_sync(queue)
-        until = math.inf if timeout is None else time.monotonic() + timeout
-        while True:
-            stores = self.sync_client.store
-            calls = [commands.stats(self.sync_client.keys(p)) for p in self.places_of([queue])]
-            if not sum(busy_jobs(stores.run(call, tries=3).jobs) for call in calls):
-                return True
-            if time.monotonic() >= until:
-                return False
-            time.sleep(LOOK_EVERY)
-
-    async def _busy(self, queue: str) -> int:
-        calls = [commands.stats(self.client.keys(place)) for place in self.places_of([queue])]
-        return sum([busy_jobs((await self.client.store.run(c, tries=3)).jobs) for c in calls])
+        places = [self.sync_client.keys(place) for place in self.places_of([queue])]
+        return not run_empty_sync(self.sync_client.store, places, timeout)
 
     # Tasks and groups
 
@@ -246,13 +216,6 @@ class Steering(Registry):
             )
             changed = max(changed, done)
         return changed
-
-
-def busy_jobs(jobs: Mapping[str, int]) -> int:
-    """Of the counts of a queue: jobs that run or are about to. What is scheduled for later waits
-    for its time, closed queue or not.
-    """
-    return sum(jobs.get(state, 0) for state in ("ready", "blocked", "retry", "running"))
 
 
 def by_hand(limit: Limit, on: str) -> str:

@@ -1,49 +1,23 @@
-"""Changes of schedules at run time, as steps: each yields calls and is sent their replies, so that
-async and sync share them. `drive` and `drive_sync` run them on a store.
+"""Changes of schedules at run time, as steps (taskq/steps.py), so that async and sync share them.
 
 All decide on what they have seen and write only if it is still so; who was slower looks again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 from taskq import commands
-from taskq.commands import Call, Stored
+from taskq.commands import Stored
 from taskq.cron.rules import next_tick
 from taskq.cron.schedule import Schedule, Unreadable
 from taskq.errors import ScheduleNotFound, StoreUnavailable, WrongState
 from taskq.keys import QueueKeys
-from taskq.store import Store
-from taskq.store_sync import SyncStore
+from taskq.steps import Steps, one
 
-T = TypeVar("T")
-Steps: TypeAlias = Generator[Call[Any], Any, T]
 #: How often a change is tried against others who change the same schedule.
 LOOKS = 50
-#: Times a call is sent before a lost connection is reported.
-TRIES = 4
-
-
-async def drive(store: Store, work: Steps[T]) -> T:
-    """Run the steps on a store; what they return."""
-    try:
-        call = next(work)
-        while True:
-            call = work.send(await store.run(call, tries=TRIES))
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-
-
-def drive_sync(store: SyncStore, work: Steps[T]) -> T:
-    """As `drive`, blocking."""
-    try:
-        call = next(work)
-        while True:
-            call = work.send(store.run(call, tries=TRIES))
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
 
 
 class Found(NamedTuple):
@@ -129,10 +103,10 @@ def remove(keys: QueueKeys, name: str) -> Steps[None]:
 
 def get(keys: QueueKeys, name: str) -> Steps[Found]:
     """One schedule. Raises ScheduleNotFound."""
-    definition = yield commands.definition_of(keys, name)
+    definition = yield from one(commands.definition_of(keys, name))
     if not definition:
         raise not_found(keys, name)
-    (due,) = yield commands.next_ticks(keys, [name])
+    (due,) = yield from one(commands.next_ticks(keys, [name]))
     return found_of(keys, name, Stored(definition, due))
 
 
@@ -141,7 +115,7 @@ def every(keys: QueueKeys) -> Steps[list[Found]]:
     texts: dict[str, str] = {}
     cursor = 0
     while True:
-        cursor, page = yield commands.schedule_names(keys, cursor)
+        cursor, page = yield from one(commands.schedule_names(keys, cursor))
         texts.update(page)
         if cursor == 0:
             break
@@ -149,7 +123,7 @@ def every(keys: QueueKeys) -> Steps[list[Found]]:
     found = []
     for start in range(0, len(names), commands.BATCH):
         part = names[start : start + commands.BATCH]
-        dues = yield commands.next_ticks(keys, part)
+        dues = yield from one(commands.next_ticks(keys, part))
         found += [
             found_of(keys, name, Stored(texts[name], due))
             for name, due in zip(part, dues, strict=True)
@@ -159,8 +133,8 @@ def every(keys: QueueKeys) -> Steps[list[Found]]:
 
 def runnable(keys: QueueKeys, name: str) -> Steps[tuple[Schedule, int]]:
     """A schedule to trigger, and the server's clock, Unix ms."""
-    definition = yield commands.definition_of(keys, name)
-    now = yield commands.server_time()
+    definition = yield from one(commands.definition_of(keys, name))
+    now = yield from one(commands.server_time())
     return _must(keys, name, Stored(definition)), now
 
 
@@ -186,16 +160,17 @@ def _write(keys: QueueKeys, name: str, change: Change) -> Steps[None]:
     """Write what `change` makes of what is stored and of the server's time, until nobody comes in
     between; None leaves all as it is.
     """
-    definition = yield commands.definition_of(keys, name)
-    (due,) = yield commands.next_ticks(keys, [name])
-    now = yield commands.server_time()
+    definition = yield from one(commands.definition_of(keys, name))
+    (due,) = yield from one(commands.next_ticks(keys, [name]))
+    now = yield from one(commands.server_time())
     stored = Stored(definition, due)
     for _ in range(LOOKS):
         wanted = change(stored, now)
         if wanted is None:
             return
         text, due_ms = wanted
-        other = yield commands.schedule(keys, name, seen=stored, definition=text, due_ms=due_ms)
+        call = commands.schedule(keys, name, seen=stored, definition=text, due_ms=due_ms)
+        other = yield from one(call)
         if other is None:
             return
         stored = other

@@ -14,11 +14,12 @@ from taskq.commands import Stored
 from taskq.cron.firing import Step, steps
 from taskq.cron.rules import Cron, zone_of
 from taskq.cron.schedule import Schedule, Unreadable, tick_id
-from taskq.cron.steps import drive, every, put
+from taskq.cron.steps import every, put
 from taskq.errors import InvalidOption, QueueFull, StoreError, StoreUnavailable, TaskqError
 from taskq.queue_settings import share_of
 from taskq.rights import check_rights
 from taskq.settings import Settings
+from taskq.steps import follow
 from taskq.store import Store
 from taskq.worker.line import Line
 
@@ -60,7 +61,7 @@ class Clockwork:
             if schedules:
                 await self._allow(line)
             for schedule in schedules:
-                word = await drive(self._store, put(line.keys, schedule))
+                word = await follow(self._store, put(line.keys, schedule))
                 if word != "unchanged":
                     log.info("schedule %s of queue %s: %s", schedule.name, line.queue, word)
             await self._tell_of_the_forgotten(line)
@@ -75,7 +76,7 @@ class Clockwork:
 
     async def _tell_of_the_forgotten(self, line: Line) -> None:
         """Another app may say them, so nobody but a person can remove them."""
-        for found in await drive(self._store, every(line.keys)):
+        for found in await follow(self._store, every(line.keys)):
             schedule = found.schedule
             known = schedule is not None and schedule.job.task in self._app.tasks
             if schedule is None or not schedule.declared or not known:

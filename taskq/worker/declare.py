@@ -5,7 +5,8 @@ from __future__ import annotations
 from taskq import commands
 from taskq.keys import QueueKeys
 from taskq.limit_book import LimitBook
-from taskq.limit_writer import TRIES, write_limits
+from taskq.limit_writer import write_limits
+from taskq.steps import TRIES
 from taskq.store import Store
 
 

@@ -17,7 +17,7 @@ import redis
 
 from taskq import Context, TaskQ, commands
 from taskq.commands import NewJob
-from taskq.cron.steps import drive, put
+from taskq.cron.steps import put
 from taskq.errors import (
     InvalidOption,
     ScheduleNotFound,
@@ -26,6 +26,7 @@ from taskq.errors import (
 )
 from taskq.keys import QueueKeys
 from taskq.partition import partition_names
+from taskq.steps import follow
 from taskq.store import Store
 from taskq.worker.line import Line
 from taskq.worker.worker import Worker
@@ -128,7 +129,7 @@ async def test_of_many_connections_that_fire_a_tick_at_once_one_enqueues_it(
     assert len(job_ids(raw, keys)) == 20
     for store in stores:
         await store.close()
-    await drive(app.client.store, _purged(keys))
+    await follow(app.client.store, _purged(keys))
 
 
 def _purged(keys: QueueKeys) -> Any:

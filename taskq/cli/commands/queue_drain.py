@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Callable
 
 import click
 
-from taskq import commands
 from taskq.cli import exits
 from taskq.cli.command import Command
 from taskq.cli.options import queue_argument
@@ -15,10 +14,10 @@ from taskq.cli.places import all_keys
 from taskq.cli.screen import note
 from taskq.cli.session import Session
 from taskq.cli.setting_options import common_options
-from taskq.keys import QueueKeys
+from taskq.draining import run_empty
 from taskq.limit_writer import write_limits
 from taskq.rights import check_rights
-from taskq.steering import ALL, LOOK_EVERY, busy_jobs
+from taskq.steering import ALL
 from taskq.store import Store
 
 #: How often it is said how much is left, s.
@@ -48,7 +47,7 @@ def drain(session: Session, queue: str, timeout: float | None) -> None:
             await check_rights(store, keys, "limit")
             await write_limits(store, keys, {}, strike=f"+{ALL}")
         note(f"queue {queue} is closed for new jobs: `taskq queue open {queue}` opens it again")
-        return await _wait(store, places, queue, timeout)
+        return await run_empty(store, places, timeout, _teller(queue))
 
     left = session.run(work)
     if left:
@@ -56,20 +55,17 @@ def drain(session: Session, queue: str, timeout: float | None) -> None:
     note(f"queue {queue} is empty")
 
 
-async def _wait(store: Store, places: list[QueueKeys], queue: str, timeout: float | None) -> int:
-    """How many jobs were left when the time was over."""
-    began = told = time.monotonic()
-    while True:
-        left = 0
-        for keys in places:
-            left += busy_jobs((await store.run(commands.stats(keys), tries=3)).jobs)
-        now = time.monotonic()
-        if not left or (timeout is not None and now - began >= timeout):
-            return left
-        if now - told >= TELL_EVERY:
-            told = now
+def _teller(queue: str) -> Callable[[int], None]:
+    """Says how much is left, now and then."""
+    told = time.monotonic()
+
+    def tell(left: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= TELL_EVERY:
+            told = time.monotonic()
             note(f"queue {queue}: {left} jobs left")
-        await asyncio.sleep(LOOK_EVERY)
+
+    return tell
 
 
 @click.command(
