@@ -68,7 +68,7 @@ class Ears:
         self._free = free
         self._heat = heat
         self._seek = seek
-        self._runner: Runner | None = None
+        self._runner: Runner  # from `serve`, before anything else
         self._wait: asyncio.Future[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._places: dict[str, Place] = {}
@@ -121,7 +121,6 @@ class Ears:
     def _lists(self) -> list[str]:
         """The wake lists of all classes that there is room for."""
         runner = self._runner
-        assert runner is not None
         processes, fragile = runner.processes.free > 0, not runner.runs_fragile()
         # Built anew only when something changed: this is asked for whenever the worker rests.
         known = (processes, fragile, *map(len, self._classes.values()))
@@ -181,7 +180,6 @@ class Ears:
 
     async def _answer(self, line: Line, job_class: str) -> None:
         runner = self._runner
-        assert runner is not None
         fragile = not runner.runs_fragile()
         if room_of(job_class, self._free(), runner.processes.free, fragile) <= 0:
             await self._pass_on(line, job_class)

@@ -59,7 +59,7 @@ class Pump:
         self._partitions = {one.queue for group in self._groups if len(group) > 1 for one in group}
         self._slots = slots
         self._beat = beat
-        self._runner: Runner | None = None
+        self._runner: Runner  # from `serve`, before anything else
         self._bell: asyncio.Future[None] | None = None
         self._rung = False
         self._failures = 0
@@ -154,7 +154,6 @@ class Pump:
     # Working
 
     def _free(self) -> int:
-        assert self._runner is not None
         return self._health.slots - self._runner.taken if self.accepting else 0
 
     async def _turn(self) -> bool:
@@ -162,7 +161,6 @@ class Pump:
         busy = False
         groups = self._groups
         if self._fits:
-            assert self._runner is not None
             self._fits.look(self._runner.taken)
         now = asyncio.get_running_loop().time()
         if len(self._lines) > 1:
@@ -227,7 +225,6 @@ class Pump:
         """Ask what is unsure, promote what is due; True when there was something."""
         busy = False
         if line.unsure:
-            assert self._runner is not None
             await recall(
                 self._store, line, self._runner, lambda: self.accepting and not line.fenced
             )
@@ -271,33 +268,22 @@ class Pump:
         """Acknowledge what is done and claim for the free slots, in one call."""
         acks, line.acks = line.acks[:BATCH], line.acks[BATCH:]
         limit = min(free, BATCH)
-        assert self._runner is not None
         processes, fragile = self._runner.processes.free, not self._runner.runs_fragile()
         slots = class_slots(self.classes[line.queue], limit, processes, fragile, turn)
         look = depth(self._slots, limit) if line.queue in self._partitions else 1
         all_slots = self._health.slots if limit < min(self._health.slots, BATCH) else None
+        ask = commands.claim
         if acks:
-            call = commands.ack(
-                line.keys,
-                line.worker,
-                acks,
-                keep_ms=self._keep_ms,
-                done_max=self._settings.done_max,
-                limit=limit,
-                slots=slots,
-                look=look,
-                all_slots=all_slots,
-            )
-        else:
-            call = commands.claim(
-                line.keys,
-                line.worker,
-                keep_ms=self._keep_ms,
-                limit=limit,
-                slots=slots,
-                look=look,
-                all_slots=all_slots,
-            )
+            ask = partial(commands.ack, acks=acks, done_max=self._settings.done_max)
+        call = ask(
+            line.keys,
+            line.worker,
+            keep_ms=self._keep_ms,
+            limit=limit,
+            slots=slots,
+            look=look,
+            all_slots=all_slots,
+        )
         line.flying = True
         self.asked_at = asyncio.get_running_loop().time()
         if limit > 0:
@@ -321,7 +307,6 @@ class Pump:
 
     def _take(self, line: Line, claims: Claims, limit: int) -> None:
         runner = self._runner
-        assert runner is not None
         for job in claims.jobs:
             if line.fenced or self.giving_back:  # granted in time, heard of too late
                 line.released.append((job.id, job.token, ""))
@@ -338,7 +323,6 @@ class Pump:
 
     def _look_on(self, line: Line, claims: Claims, limit: int) -> None:
         """Is there more where this came from?"""
-        assert self._runner is not None
         curious, line.curious = line.curious, False
         if claims.jobs or not claims.more:
             line.barren = 0
@@ -380,7 +364,6 @@ class Pump:
         """Sleep until rung, woken by Redis, or something is due."""
         loop = asyncio.get_running_loop()
         runner = self._runner
-        assert runner is not None
         if self._free() > 0:
             self.ears.listen()
         first_due = min(max(line.due_at, line.rests_until) for line in self._lines)

@@ -81,12 +81,7 @@ class Worker:
         self.store = self._store()
         process_slots = self._process_slots()
         identity = self._identity(names, process_slots)
-        self.health = Health(
-            self.settings.concurrency,
-            rss=identity.rss,
-            most_rss=self.settings.recycle_rss * 2**20,
-            aware=self.settings.load_aware == "on",
-        )
+        self.health = self._health(identity)
         self.pump = Pump(
             self.store,
             self.settings,
@@ -109,11 +104,7 @@ class Worker:
                 classes.add(PROCESS)
         self.heart = self._heart(identity)
         self.watchman = Watchman(
-            self.lines,
-            self.runner,
-            self.settings,
-            cut_off=self._cut_off,
-            put_down=self._put_down,
+            self.lines, self.runner, self.settings, cut_off=self._cut_off, put_down=self._put_down
         )
         self.clockwork = Clockwork(self.store, self.settings, app)
         self.pump.on_tick = self.clockwork.turn
@@ -137,6 +128,14 @@ class Worker:
             processes=process_slots,
             tasks=sorted(self.app.tasks),
             provides=self.settings.provides,
+        )
+
+    def _health(self, identity: Identity) -> Health:
+        return Health(
+            self.settings.concurrency,
+            rss=identity.rss,
+            most_rss=self.settings.recycle_rss * 2**20,
+            aware=self.settings.load_aware == "on",
         )
 
     def _heart(self, identity: Identity) -> Heart:
