@@ -19,7 +19,7 @@ from taskq.rights import WORKER, check_rights
 from taskq.store import Store
 from taskq.stores import open_store, open_sync_store
 from taskq.worker.clockwork import Clockwork
-from taskq.worker.declare import declare_limits
+from taskq.worker.declare import declare_limits, declare_queue
 from taskq.worker.drain import drain
 from taskq.worker.health import Health
 from taskq.worker.heart import Heart
@@ -253,18 +253,10 @@ class Worker:
         await self.store.run(commands.trim_roster(shared), tries=3)
         for line in self.lines:
             self._lives.on_life(line.queue, line.worker)
-            wanted = self.app.queues.get(line.name)
-            try:
-                await self.store.run(
-                    commands.plain("SADD", shared.queues, line.queue, parse=int), tries=3
-                )
-                if wanted is not None and wanted.meta():
-                    await self.store.run(commands.configure(line.keys, wanted.meta()), tries=3)
-            except StoreUnavailable as error:
-                log.warning("queue %s: not listed, its settings not written: %s", line.queue, error)
+            await declare_queue(self.store, line, self.app)
             await self.upkeep.find_classes(line)
             await self.clockwork.announce(line)
-            await declare_limits(self.store, line.keys, self.app.limits, line.name)
+            await declare_limits(self.store, line, self.app)
         if self._obituary is not None:
             try:
                 await self.upkeep.bury(self.lines, self._obituary)

@@ -26,7 +26,6 @@ from taskq.errors import (
 )
 from taskq.keys import QueueKeys
 from taskq.partition import partition_names
-from taskq.steps import follow
 from taskq.store import Store
 from taskq.worker.line import Line
 from taskq.worker.worker import Worker
@@ -129,11 +128,7 @@ async def test_of_many_connections_that_fire_a_tick_at_once_one_enqueues_it(
     assert len(job_ids(raw, keys)) == 20
     for store in stores:
         await store.close()
-    await follow(app.client.store, _purged(keys))
-
-
-def _purged(keys: QueueKeys) -> Any:
-    yield commands.purge(keys, "ready")
+    await app.client.store.run(commands.purge(keys, "ready"))
 
 
 @pytest.mark.keeps_keys("a worker is killed")
@@ -710,12 +705,12 @@ async def test_a_schedule_that_is_written_over_and_over_gives_up_in_words(app: T
     app.every(60)(note)
     (declared,) = app.declared.values()
     steps = put(keys_of(app), declared.schedule(app))
-    call, writes = next(steps), 0
+    (call,), writes = next(steps), 0
     with pytest.raises(StoreUnavailable, match="was changed by others 50 times in a row"):  # noqa: PT012
         while True:
             answer = {"HGET": "", "ZMSCORE": [""], "TIME": 0}.get(str((*call.args, "")[0]))
             if call.script == "schedule":
                 writes += 1
                 answer = commands.Stored("other", str(writes))
-            call = steps.send(answer)
+            (call,) = steps.send([answer])
     assert writes == 50
