@@ -28,7 +28,7 @@
 -- Cost: O(k log n) for k acknowledged and claimed jobs, k <= 400; where the queue has limits, for 100 more looked at
 -- Flags: allow-oom
 -- @include now_us text expect read_job count announce last_until finish trim next_due wake_up take
--- @rare ask next_timer note_timer open_limits grant is_outdated unpark let_go pass_on park advance
+-- @rare ask cost_of next_timer note_timer open_limits grant is_outdated unpark let_go pass_on park advance
 local meta, alive, running, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local scheduled, retry, done, wake = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local job_prefix, worker, keep_ms, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])

@@ -29,7 +29,7 @@
 -- {"OK", more, id, "READY" | "DEAD" | "CANCELLED", worker, ...}   more 1: it held more, call again
 -- Cost: O(k log n) for k jobs, k <= 100
 -- Flags: allow-oom
--- @include now_us text ask expect read_job count announce last_until finish trim wake_up score_of last_seen next_timer note_timer is_outdated unpark let_go take_back
+-- @include now_us text ask cost_of expect read_job count announce last_until finish trim wake_up score_of last_seen next_timer note_timer is_outdated unpark let_go take_back
 local alive, holders, suspects, vitals, running, cancels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local ready, dead, done, wake, stats, classes = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local job_prefix, running_prefix, worker, how = ARGV[1], ARGV[2], ARGV[3], ARGV[4]

@@ -20,7 +20,7 @@
 -- Cost: O(log n)
 -- Flags: allow-oom
 -- @include now_us text expect read_job count announce last_until finish
--- @rare ask wake_up next_timer note_timer leave_parked leave_home is_outdated unpark let_go
+-- @rare ask cost_of wake_up next_timer note_timer leave_parked leave_home is_outdated unpark let_go
 local ready, scheduled, retry, done, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local job_prefix, running_prefix, cancels_prefix = ARGV[1], ARGV[2], ARGV[3]
 local id, token, worker, keep_ms = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])

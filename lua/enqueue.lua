@@ -28,7 +28,7 @@
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: none
 -- @include now_us text expect rank_of time_of count wake_up add_due
--- @rare ask open_shares announce last_until finish next_timer note_timer leave_parked leave_home is_outdated unpark let_go claim_key end_waiting tick parts_of
+-- @rare ask cost_of open_shares announce last_until finish next_timer note_timer leave_parked leave_home is_outdated unpark let_go claim_key end_waiting tick parts_of
 local ready, scheduled, retry, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local meta, stats, classes = KEYS[5], KEYS[6], KEYS[7]
 local job_prefix, all_or_none, max_jobs = ARGV[1], ARGV[2], tonumber(ARGV[3])

@@ -20,7 +20,7 @@
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: allow-oom
 -- @include now_us text expect read_job count announce last_until finish trim add_due wake_up
--- @rare ask next_timer note_timer is_outdated unpark let_go
+-- @rare ask cost_of next_timer note_timer is_outdated unpark let_go
 local running, retry, dead, done, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local job_prefix, worker = ARGV[1], ARGV[2]
 local dead_keep_ms, dead_max, keep_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])

@@ -18,7 +18,7 @@
 -- Cost: O(k log n) for k moved jobs, k <= 500
 -- Flags: allow-oom
 -- @include now_us text expect rank_of read_job count next_due wake_up
--- @rare ask open_shares next_timer note_timer open_limits is_outdated unpark turn room_now
+-- @rare ask cost_of open_shares next_timer note_timer open_limits is_outdated unpark turn room_now
 local scheduled, retry, ready, meta, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local timers, classes = KEYS[7], KEYS[8]
 local job_prefix, limit = ARGV[1], tonumber(ARGV[2])

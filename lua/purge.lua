@@ -10,7 +10,7 @@
 -- {"OK", removed, left}
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: allow-oom
--- @include now_us text ask expect read_job count announce wake_up next_timer note_timer leave_parked is_outdated unpark let_go
+-- @include now_us text ask cost_of expect read_job count announce wake_up next_timer note_timer leave_parked is_outdated unpark let_go
 local index, stats = KEYS[1], KEYS[2]
 local job_prefix, limit = ARGV[1], tonumber(ARGV[2])
 

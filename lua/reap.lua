@@ -31,7 +31,7 @@
 -- {"OK", now_ms, wait_ms, id, "READY" | "DEAD" | "CANCELLED", worker, ...}   wait_ms: call again after that long
 -- Cost: O(h + k log n) for h holders looked at and k jobs, h <= 100, k <= 100
 -- Flags: allow-oom
--- @include now_us text ask expect read_job count announce last_until finish trim wake_up score_of last_seen next_timer note_timer is_outdated unpark let_go take_back
+-- @include now_us text ask cost_of expect read_job count announce last_until finish trim wake_up score_of last_seen next_timer note_timer is_outdated unpark let_go take_back
 local holders, suspects, meta, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local dead, done, wake, stats, classes, vitals = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local job_prefix, alive_prefix, running_prefix, cancels_prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]

@@ -18,7 +18,7 @@
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: allow-oom
 -- @include now_us text expect read_job count announce last_until finish wake_up score_of
--- @rare ask next_timer note_timer is_outdated unpark let_go
+-- @rare ask cost_of next_timer note_timer is_outdated unpark let_go
 local running, ready, classes, done, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local job_prefix, worker, keep_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 

@@ -15,7 +15,7 @@
 -- {"OK", id, "READY" | "NOT_FOUND" | <its state>, ...}
 -- Cost: O(k log n) for k jobs, k <= 200
 -- Flags: none
--- @include now_us ask expect rank_of open_shares read_job count wake_up
+-- @include now_us ask cost_of expect rank_of open_shares read_job count wake_up
 local ready, dead, done, meta, wake, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local job_prefix = ARGV[1]
 

@@ -18,7 +18,8 @@
 -- 3 running_prefix  text  taskq:{q}:running:
 -- 4 prefix          text  taskq:{q}:
 -- Returns
--- {"OK", now_ms, {state, jobs, ...}, {class, jobs, ...}, {worker, running, alive, slots, ...}, meta, counters, next_due_ms, {id, rank, enqueued_ms} of the next job, {instance, jobs, ...}, {limit, definition, ...}, {schedule, tick_ms, ...}}
+-- {"OK", now_ms, {state, jobs, ...}, {class, jobs, ...}, {worker, running, alive, slots, ...}, meta, counters, next_due_ms,
+--   {id, rank, enqueued_ms} of the next job, {instance, jobs, ...}, {limit, definition, ...}, {schedule, tick_ms, ...}}
 --   instance: limits that jobs are parked on; limit: all of the queue, unless they are more than 200; schedule: those that tick next
 -- Cost: O(w + c + l) for w holders, c classes and l limits, each <= 200
 -- Flags: no-writes

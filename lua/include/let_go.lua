@@ -1,8 +1,8 @@
 -- let_go: what a job that has the field `tied` leaves behind: limits it held, or was woken for; its unique key; and what its
 -- group owes by the measured run time. note_tie and plan_wakes only read; let_go writes, once for all jobs of a call.
--- A place under a limit that comes free wakes the best job parked there: into ready, at its old rank, to be looked at by a claim
--- like any other.
--- Needs ask, is_outdated, unpark.
+-- A place under a limit that comes free wakes the best job parked there: into ready, at its old rank (into turned, where that
+-- is of an older policy), to be looked at by a claim like any other.
+-- Needs ask, cost_of, is_outdated, unpark.
 local function new_ties()
   return { held = {}, freed = {}, woken = {}, keys = {}, owed = {}, stay = {} }
 end
@@ -32,26 +32,17 @@ local function note_tie(ties, base, id, was, ends, now, tied)
     local lock = base .. 'unique:' .. job[3]
     if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = job[3] end
   end
-  local charged, began, took = tonumber(job[5] or ''), tonumber(job[6] or ''), nil
-  if was == 'running' then
-    if ends ~= nil and began and now >= began then took = now - began end
-  elseif was == 'ready' or was == 'blocked' then
-    took = 0 -- its group was charged when it became ready, and it never ran
+  local charged, began, cost = tonumber(job[5] or ''), tonumber(job[6] or ''), nil
+  if charged and was == 'running' and ends ~= nil and began and now >= began then
+    ties.unit = ties.unit or ask('HGET', base .. 'meta', 'unit_ms') or ''
+    cost = cost_of(ties.unit, now - began)
+  elseif charged and (was == 'ready' or was == 'blocked') then
+    cost = 0 -- its group was charged when it became ready, and it never ran
   end
-  if charged and took then
+  if cost then
     local group = job[4] or ''
     local weight = tonumber(ask('HGET', base .. 'weights', group) or '') or 1
-    if weight > 0 and weight <= 1e6 then
-      if was == 'running' and ties.unit == nil then
-        ties.unit = tonumber(ask('HGET', base .. 'meta', 'unit_ms') or '') or false
-      end
-      local unit = ties.unit -- as cost_of in open_shares
-      if was ~= 'running' then
-        ties.owed[group] = (ties.owed[group] or 0) - charged / weight
-      elseif unit and unit > 0 and unit <= 1e9 then
-        ties.owed[group] = (ties.owed[group] or 0) + (took * 100 / unit - charged) / weight
-      end
-    end
+    if weight > 0 and weight <= 1e6 then ties.owed[group] = (ties.owed[group] or 0) + (cost - charged) / weight end
   end
   return ties
 end

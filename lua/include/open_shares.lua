@@ -1,16 +1,9 @@
 -- open_shares: start-time fair queueing for the policy `fair`. Each group has a virtual finish, in work by its weight; a job
--- starts, virtually, when its group's work before it is done, but not before the queue's virtual time. open_shares and start_of only read; close_shares writes, once a call.
--- Needs ask.
+-- starts, virtually, when its group's work before it is done, but not before the queue's virtual time. open_shares and start_of
+-- only read; close_shares writes, once a call.
+-- Needs ask, cost_of.
 local function open_shares(base, vtime)
   return { base = base, vtime = tonumber(vtime) or 0, finish = {}, weights = {}, charges = {} }
-end
-
--- What a run of `ms` costs: a run as long as the queue's first average costs 100. While there is no average every job costs that,
--- so what waited before the first is worth the same as what comes after it. nil: not known yet.
-local function cost_of(unit, ms)
-  unit = tonumber(unit or '')
-  if not unit or not (unit > 0 and unit <= 1e9) then return nil end
-  return ms * 100 / unit
 end
 
 local function charge_of(shares, task)

@@ -54,15 +54,14 @@ local function look_at_candidate(picked, candidate, job_prefix, us, limit, queue
   end
   if cost ~= 1 then cost = math.max(1, math.min(cost, queue[4] or limit)) end
   local taken = false
-  if state ~= 'ready' then
-    taken = false -- Its home is elsewhere, or it has none, or no hash: only the entry goes. Its slot is left: look again.
-  elseif deadline and deadline * 1000 <= us and on_miss ~= 'run' then
+  -- Not ready: its home is elsewhere, or it has none, or no hash. Only the entry goes; its slot is left: look again.
+  if state == 'ready' and deadline and deadline * 1000 <= us and on_miss ~= 'run' then
     picked.missed[#picked.missed + 1] = { id, waiters, value_of(fields, 'task') or '' }
     if tied then queue[3] = note_tie(queue[3], base, id, 'ready', true, 0, tied) end
-  elseif cost > picked.free then
+  elseif state == 'ready' and cost > picked.free then
     if (tonumber(value_of(fields, 'enqueued_ms') or '') or 0) * 1000 + OVERTAKEN <= us then picked.free = 0 end
     return true
-  else
+  elseif state == 'ready' then
     local awaits, holds, instance, from = tied and value_of(fields, 'awaits') or nil, '', nil, nil
     if picked.book or own then
       picked.book = picked.book or open_limits(base, nil, queue[3])

@@ -449,10 +449,13 @@ async def test_jobs_go_on_while_redis_refuses_new_ones(
         await eventually(lambda: [one for one in ran if one.startswith("x-")])
 
 
-async def test_a_struck_task_loses_its_ticks(app: TaskQ, raw: redis.Redis) -> None:
+@pytest.mark.parametrize("refused", ["note", "*"])
+async def test_a_struck_task_and_a_closed_queue_lose_their_ticks(
+    app: TaskQ, raw: redis.Redis, refused: str
+) -> None:
     note, ran = a_task(app)
     async with app, working(app):
-        raw.hset(keys_of(app).meta, "struck", " note ")
+        raw.hset(keys_of(app).meta, "struck", f" {refused} ")
         await app.schedules.add("x", note, every=1)
         due = raw.zscore(keys_of(app).timers, "cron:x")
         assert due is not None
