@@ -43,25 +43,48 @@ class Board:
         self._file.close()
 
 
-class Worker:
-    """One worker process and all that it starts."""
+class Child:
+    """A process of its own session. What it writes goes to a file; with `pipes` its stdin and
+    stdout are ours.
+    """
 
-    def __init__(self, command: Sequence[str], env: dict[str, str], board: Board) -> None:
-        self.board = board
+    def __init__(self, command: Sequence[str], env: dict[str, str], *, pipes: bool = False) -> None:
         self._log = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115 (`end`)
         self._process = psutil.Popen(
             command,
             env=env,
             cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if pipes else self._log,
+            stderr=self._log,
             start_new_session=True,
         )
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it has written."""
+        self._log.seek(0)
+        return "".join(self._log.readlines()[-_LOG_LINES:])
+
+    def end(self) -> None:
+        """Kill it."""
+        self._signal(signal.SIGKILL)
+        with contextlib.suppress(psutil.TimeoutExpired):
+            self._process.wait(5)
+        if not self._log.closed:
+            self._log.close()
+
+
+class Worker(Child):
+    """One worker process and all that it starts."""
+
+    def __init__(self, command: Sequence[str], env: dict[str, str], board: Board) -> None:
+        self.board = board
+        super().__init__(command, env)
 
     def hold(self) -> None:
         """Stop it where it is, so that a queue can be filled beside a warm worker."""
@@ -73,23 +96,13 @@ class Worker:
 
     def end(self) -> None:
         """Kill it: what it has left to say is in the board."""
-        self._signal(signal.SIGKILL)
-        with contextlib.suppress(psutil.TimeoutExpired):
-            self._process.wait(5)
-        if not self._log.closed:
-            self._log.close()
+        super().end()
         self.board.close()
 
     @property
     def ended(self) -> bool:
         """True when it is gone."""
         return self._process.poll() is not None
-
-    @property
-    def last_words(self) -> str:
-        """The end of what it has written."""
-        self._log.seek(0)
-        return "".join(self._log.readlines()[-_LOG_LINES:])
 
     def _family(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
@@ -167,52 +180,32 @@ class Fleet:
             worker.end()
 
 
-class Sender:
+class Sender(Child):
     """A producer process that is asked again and again; see bench/peers/producer.py."""
 
     def __init__(self, command: Sequence[str], env: dict[str, str]) -> None:
-        self._log = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115 (`end`)
-        self._process = subprocess.Popen(
-            command,
-            env=env,
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            start_new_session=True,
-        )
+        super().__init__(command, env, pipes=True)
 
     def ask(self, within: float, **words: Any) -> dict[str, Any]:
         """Have one thing done. BenchError when it fails or is not answered in time."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(words).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise BenchError(f"the producer ended: {self._last_words()}") from None
+            raise BenchError(f"the producer ended: {self.last_words}") from None
         if not select.select([self._process.stdout], [], [], within)[0]:
             raise BenchError(f"the producer did not {words['do']} within {within:g} s")
         line = self._process.stdout.readline()
         if not line:
-            raise BenchError(f"the producer ended: {self._last_words()}")
+            raise BenchError(f"the producer ended: {self.last_words}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise BenchError(f"{words['do']}: {answer['error']}")
         return answer
 
-    def _last_words(self) -> str:
-        self._log.seek(0)
-        return "".join(self._log.readlines()[-_LOG_LINES:])
-
     def end(self) -> None:
         """Kill it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        super().end()
         for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        if not self._log.closed:
-            self._log.close()
+            with contextlib.suppress(OSError):
+                pipe.close()

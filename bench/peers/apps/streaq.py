@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import anyio
 from streaq import Worker
 
-from bench.peers import kit
+from bench.peers import kit, tasks
 
 worker: Any = Worker(
     redis_url=kit.URL,
@@ -15,42 +14,7 @@ worker: Any = Worker(
     queue_name="bench",
     anyio_kwargs={"use_uvloop": True},
 )
-
-
-@worker.task
-async def noop() -> None:
-    kit.ran()
-
-
-@worker.task
-def plain() -> None:
-    kit.ran()
-
-
-@worker.task
-async def burn() -> None:
-    kit.burn()
-
-
-@worker.task
-async def nap() -> None:
-    await anyio.sleep(kit.NAP_S)
-    kit.ran()
-
-
-@worker.task
-async def swallow(text: str) -> None:
-    kit.ran()
-
-
-@worker.task
-async def stamp(called_ns: int) -> None:
-    kit.stamp(called_ns)
-
-
-@worker.task
-async def echo(text: str) -> str:
-    return text
+TASKS: dict[str, Any] = {fn.__name__: worker.task(fn) for fn in tasks.ALL}
 
 
 class Producer(kit.Producer):
@@ -63,11 +27,11 @@ class Producer(kit.Producer):
         await worker.__aexit__(None, None, None)
 
     async def send(self, task: str, *args: Any) -> Any:
-        return await globals()[task].enqueue(*args)
+        return await TASKS[task].enqueue(*args)
 
     async def many(self, task: str, count: int, *args: Any) -> None:
-        one = globals()[task]
+        one = TASKS[task]
         await worker.enqueue_many([one.enqueue(*args) for _ in range(count)])
 
     async def request(self, text: str) -> Any:
-        return (await (await echo.enqueue(text)).result(10)).result
+        return (await (await TASKS["echo"].enqueue(text)).result(10)).result

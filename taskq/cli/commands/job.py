@@ -11,7 +11,7 @@ import click
 from taskq import commands
 from taskq.cli import exits, shapes
 from taskq.cli.command import LazyGroup
-from taskq.cli.options import ids_argument, json_option, queue_option
+from taskq.cli.options import ids_argument, json_option, limit_option, queue_option
 from taskq.cli.screen import Cell, ago, note, print_json, say, say_block, span, table
 from taskq.cli.session import Session
 from taskq.cli.setting_options import common_options
@@ -70,14 +70,7 @@ def command() -> None:
     help="Only jobs of this state; done is all that ended but dead.",
 )
 @queue_option
-@click.option(
-    "-n",
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=50,
-    show_default=True,
-    help="Jobs to show.",
-)
+@limit_option(50, 10_000)
 @click.option(
     "--start",
     type=click.IntRange(0),

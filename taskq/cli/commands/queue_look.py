@@ -7,7 +7,7 @@ import click
 from taskq.cli import exits, shapes
 from taskq.cli.command import Command
 from taskq.cli.commands.status import show_held_back, show_queues
-from taskq.cli.options import json_option, queue_argument
+from taskq.cli.options import json_option, limit_option, queue_argument
 from taskq.cli.screen import ago, note, print_json, say, span, table
 from taskq.cli.session import Session
 from taskq.cli.setting_options import common_options
@@ -133,14 +133,7 @@ async def _must_exist(inspector: Inspector, queue: str) -> None:
     " are blocked come last, without a place.",
 )
 @queue_argument
-@click.option(
-    "-n",
-    "--limit",
-    type=click.IntRange(1, 1000),
-    default=10,
-    show_default=True,
-    help="Jobs to show.",
-)
+@limit_option(10, 1000)
 @json_option
 @common_options()
 @click.pass_obj
