@@ -63,7 +63,7 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def stamp(called_ns: int) -> None:
+def note_start(called_ns: int) -> None:
     """Note how long ago the enqueue call began."""
     global _stamps
     delay = time.monotonic_ns() - called_ns
@@ -73,12 +73,49 @@ def stamp(called_ns: int) -> None:
     ran()
 
 
-def burn() -> None:
+def spin() -> None:
     """A millisecond of CPU, of this thread's own."""
     end = time.thread_time_ns() + BURN_NS
     while time.thread_time_ns() < end:
         pass
     ran()
+
+
+# The tasks themselves, for systems whose decorator or registry takes any function. The others write
+# them in their own form, beside their producer.
+
+
+async def noop() -> None:
+    ran()
+
+
+def plain() -> None:
+    ran()
+
+
+async def burn() -> None:
+    spin()
+
+
+async def nap() -> None:
+    await asyncio.sleep(NAP_S)
+    ran()
+
+
+async def swallow(text: str) -> None:
+    ran()
+
+
+async def stamp(called_ns: int) -> None:
+    note_start(called_ns)
+
+
+async def echo(text: str) -> str:
+    return text
+
+
+COROUTINES = (noop, burn, nap, swallow, stamp, echo)
+ALL = (*COROUTINES, plain)
 
 
 class Producer:

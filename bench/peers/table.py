@@ -204,7 +204,7 @@ SYSTEMS: dict[str, System] = {
                     "--url",
                     "{url}?max_connections=1000",
                 ),
-                *("--tasks", "bench.peers.tasks:COROUTINES", "--concurrency", "{slots}"),
+                *("--tasks", "bench.peers.kit:COROUTINES", "--concurrency", "{slots}"),
                 *("--logging-level", "WARNING", "--name", "worker-{index}"),
             ),
             left=_left_in_stream("bench:stream", "docket-workers"),

@@ -6,10 +6,10 @@ from typing import Any
 
 from ardiq import Ardiq
 
-from bench.peers import kit, tasks
+from bench.peers import kit
 
 app = Ardiq(redis_url=kit.URL, concurrency=kit.SLOTS)
-TASKS = {fn.__name__: app.task(fn) for fn in tasks.ALL}
+TASKS = {fn.__name__: app.task(fn) for fn in kit.ALL}
 
 
 class Producer(kit.Producer):

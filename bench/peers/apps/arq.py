@@ -21,7 +21,7 @@ async def noop(ctx: Any) -> None:
 
 
 async def burn(ctx: Any) -> None:
-    kit.burn()
+    kit.spin()
 
 
 async def nap(ctx: Any) -> None:
@@ -34,7 +34,7 @@ async def swallow(ctx: Any, text: str) -> None:
 
 
 async def stamp(ctx: Any, called_ns: int) -> None:
-    kit.stamp(called_ns)
+    kit.note_start(called_ns)
 
 
 async def echo(ctx: Any, text: str) -> str:

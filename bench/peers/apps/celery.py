@@ -25,7 +25,7 @@ plain = noop
 
 @app.task(name="burn")
 def burn() -> None:
-    kit.burn()
+    kit.spin()
 
 
 @app.task(name="nap")
@@ -41,7 +41,7 @@ def swallow(text: str) -> None:
 
 @app.task(name="stamp")
 def stamp(called_ns: int) -> None:
-    kit.stamp(called_ns)
+    kit.note_start(called_ns)
 
 
 @app.task(name="echo")

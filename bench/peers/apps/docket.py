@@ -7,7 +7,7 @@ from typing import Any
 
 from docket import Docket
 
-from bench.peers import kit, tasks
+from bench.peers import kit
 
 
 class Producer(kit.Producer):
@@ -16,19 +16,19 @@ class Producer(kit.Producer):
     async def open(self) -> None:
         self._docket = Docket(name="bench", url=f"{kit.URL}?max_connections=500")
         await self._docket.__aenter__()
-        for task in tasks.COROUTINES:
+        for task in kit.COROUTINES:
             self._docket.register(task)
 
     async def close(self) -> None:
         await self._docket.__aexit__(None, None, None)
 
     async def send(self, task: str, *args: Any) -> Any:
-        return await self._docket.add(getattr(tasks, task))(*args)
+        return await self._docket.add(getattr(kit, task))(*args)
 
     async def many(self, task: str, count: int, *args: Any) -> None:
-        one = getattr(tasks, task)
+        one = getattr(kit, task)
         await self._docket.add_many(self._docket.call(one)(*args) for _ in range(count))
 
     async def request(self, text: str) -> Any:
-        job = await self._docket.add(tasks.echo)(text)
+        job = await self._docket.add(kit.echo)(text)
         return await job.get_result(timeout=timedelta(seconds=10))

@@ -32,7 +32,7 @@ def plain() -> None:
 
 @dramatiq.actor
 def burn() -> None:
-    kit.burn()
+    kit.spin()
 
 
 @dramatiq.actor
@@ -48,7 +48,7 @@ def swallow(text: str) -> None:
 
 @dramatiq.actor
 def stamp(called_ns: int) -> None:
-    kit.stamp(called_ns)
+    kit.note_start(called_ns)
 
 
 @dramatiq.actor(**({"store_results": True} if kit.RESULTS else {}))

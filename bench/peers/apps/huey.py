@@ -22,7 +22,7 @@ plain = noop
 
 @app.task()
 def burn() -> None:
-    kit.burn()
+    kit.spin()
 
 
 @app.task()
@@ -38,7 +38,7 @@ def swallow(text: str) -> None:
 
 @app.task()
 def stamp(called_ns: int) -> None:
-    kit.stamp(called_ns)
+    kit.note_start(called_ns)
 
 
 @app.task()

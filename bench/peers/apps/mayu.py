@@ -24,7 +24,7 @@ def plain() -> None:
 
 @app.task(name="burn")
 def burn() -> None:
-    kit.burn()
+    kit.spin()
 
 
 @app.task(name="nap")
@@ -40,7 +40,7 @@ async def swallow(text: str) -> None:
 
 @app.task(name="stamp")
 async def stamp(called_ns: int) -> None:
-    kit.stamp(called_ns)
+    kit.note_start(called_ns)
 
 
 @app.task(name="echo")

@@ -21,7 +21,7 @@ def plain() -> None:
 
 
 def burn() -> None:
-    kit.burn()
+    kit.spin()
 
 
 async def nap() -> None:
@@ -34,7 +34,7 @@ def swallow(text: str) -> None:
 
 
 def stamp(called_ns: int) -> None:
-    kit.stamp(called_ns)
+    kit.note_start(called_ns)
 
 
 def echo(text: str) -> str:

@@ -24,7 +24,7 @@ def plain(ctx: Any) -> None:
 
 
 async def burn(ctx: Any) -> None:
-    kit.burn()
+    kit.spin()
 
 
 async def nap(ctx: Any) -> None:
@@ -37,7 +37,7 @@ async def swallow(ctx: Any, *, a0: str) -> None:
 
 
 async def stamp(ctx: Any, *, a0: int) -> None:
-    kit.stamp(a0)
+    kit.note_start(a0)
 
 
 async def echo(ctx: Any, *, a0: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from streaq import Worker
 
-from bench.peers import kit, tasks
+from bench.peers import kit
 
 worker: Any = Worker(
     redis_url=kit.URL,
@@ -14,7 +14,7 @@ worker: Any = Worker(
     queue_name="bench",
     anyio_kwargs={"use_uvloop": True},
 )
-TASKS: dict[str, Any] = {fn.__name__: worker.task(fn) for fn in tasks.ALL}
+TASKS: dict[str, Any] = {fn.__name__: worker.task(fn) for fn in kit.ALL}
 
 
 class Producer(kit.Producer):

@@ -26,7 +26,7 @@ def plain() -> None:
 
 @broker.task(task_name="burn")
 async def burn() -> None:
-    kit.burn()
+    kit.spin()
 
 
 @broker.task(task_name="nap")
@@ -42,7 +42,7 @@ async def swallow(text: str) -> None:
 
 @broker.task(task_name="stamp")
 async def stamp(called_ns: int) -> None:
-    kit.stamp(called_ns)
+    kit.note_start(called_ns)
 
 
 @broker.task(task_name="echo")

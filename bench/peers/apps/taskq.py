@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.peers import kit, tasks
+from bench.peers import kit
 from taskq import TaskQ
 
 app = TaskQ(kit.URL, namespace="bench", max_jobs=3_000_000)
-TASKS: dict[str, Any] = {fn.__name__: app.task(fn) for fn in tasks.ALL}
+TASKS: dict[str, Any] = {fn.__name__: app.task(fn) for fn in kit.ALL}
 
 
 class Producer(kit.Producer):
