@@ -65,7 +65,7 @@ if word == 'OK' and limit > 0 then
     ready_keys[i - 8] = KEYS[i]
     limits[i - 8] = tonumber(ARGV[i - 2 + 4 * acks])
   end
-  local look, slots = tonumber(ARGV[#KEYS - 1 + 4 * acks] or 1), tonumber(ARGV[#KEYS + 4 * acks] or '')
+  local look, slots = tonumber(ARGV[#KEYS - 1 + 4 * acks] or 1), tonumber(ARGV[#KEYS + 4 * acks])
   local found = { base, queue[3], ties, slots }
   picked = pick(ready_keys, limits, limit, job_prefix, us, look, found)
   ties = found[3]

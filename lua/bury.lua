@@ -36,7 +36,7 @@ local job_prefix, running_prefix, worker, how = ARGV[1], ARGV[2], ARGV[3], ARGV[
 local max_crashes, dead_keep_ms, dead_max = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local keep_ms, limit = tonumber(ARGV[8]), tonumber(ARGV[9])
 
-expect({ ready, ready .. ':fragile', dead, done }, stats, wake)
+expect({ ready, dead, done }, stats, wake)
 expect({}, suspects)
 redis.call('SCARD', classes)
 redis.call('SCARD', holders)

@@ -44,7 +44,7 @@ elseif state ~= 'ready' and state ~= 'blocked' and state ~= 'scheduled' and stat
   return { 'ENDED', state }
 end
 
-if state == 'blocked' then expect({ base .. 'blocked', base .. 'timers' }, base .. 'meta') end
+if state == 'blocked' then expect({ base .. 'timers' }, base .. 'meta') end
 local now = math.floor(now_us() / 1000)
 if job[6] then ties = note_tie(ties, base, id, state, true, now, job[6]) end
 if ties then plan_wakes(ties, base) end

@@ -49,7 +49,7 @@ for i = 9, #KEYS do
   limits[i - 8] = tonumber(ARGV[i - 4])
 end
 -- With no free slot this only looks: a worker that was woken but is full by now passes the news on.
-local look, slots = tonumber(ARGV[#KEYS - 3] or 1), tonumber(ARGV[#KEYS - 2] or '')
+local look, slots = tonumber(ARGV[#KEYS - 3] or 1), tonumber(ARGV[#KEYS - 2])
 local found = { base, queue[3], nil, slots }
 local picked = pick(ready_keys, limits, limit, job_prefix, us, look, found)
 local ties = found[3]

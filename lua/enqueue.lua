@@ -107,7 +107,7 @@ local shares = policy[1] == 'fair' and open_shares(base, redis.call('HGET', meta
 if shares or more then
   local kept, known = {}, redis.call('HMGET', meta, 'slots', 'reaped_ms')
   -- Workers count their slots with every pass of the reaper: when none was made for long, there are none.
-  local slots = now - (tonumber(known[2] or '') or 0) < 60000 and tonumber(known[1] or '') or nil
+  local slots = now - (tonumber(known[2]) or 0) < 60000 and tonumber(known[1]) or nil
   planned = {}
   for _, start in ipairs(fresh) do
     local id, parts, class = ARGV[start], more and more[start] or {}, ARGV[start + 6]
@@ -120,7 +120,7 @@ if shares or more then
     end
     if parts['@admit'] then
       local first = math.max(at or now, now)
-      local mean = tonumber(ask('HGET', base .. 'averages', '*') or '')
+      local mean = tonumber(ask('HGET', base .. 'averages', '*'))
       if rank and mean and slots and slots > 0 then
         local key = class ~= '' and ready .. ':' .. class or ready
         first = now + math.floor(redis.call('ZCOUNT', key, '-inf', string.format('%.17g', rank)) * mean / slots)

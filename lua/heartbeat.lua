@@ -54,7 +54,7 @@ end
 -- The moving average after more runs; what is stored may be nonsense.
 local function average(old, runs, sum_ms)
   local mean = sum_ms / runs
-  old = tonumber(old or '')
+  old = tonumber(old)
   if not old or old ~= old or old < 0 or old > 1e15 then return string.format('%.3f', mean) end
   return string.format('%.3f', old + (mean - old) * (1 - 0.9 ^ runs))
 end

@@ -38,7 +38,7 @@ local job_prefix, alive_prefix, running_prefix, cancels_prefix = ARGV[1], ARGV[2
 local every_ms, grace_ms, max_crashes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local dead_keep_ms, dead_max, keep_ms, limit = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 
-expect({ ready, ready .. ':fragile', dead, done }, stats, wake)
+expect({ ready, dead, done }, stats, wake)
 redis.call('SCARD', classes)
 local now = math.floor(now_us() / 1000)
 local last = tonumber(redis.call('HGET', meta, 'reaped_ms'))

@@ -40,14 +40,14 @@ local function place_for(policy, id, now)
     end
   end
   local rank = job[6] and score_of(job[6])
-    or rank_of(policy, tonumber(job[4] or '') or 5, tonumber(job[5] or ''), now)
+    or rank_of(policy, tonumber(job[4]) or 5, tonumber(job[5]), now)
   return { class and 'ready:' .. class or 'ready', rank, nil, class }
 end
 
 local function score_for(policy, index, id, now)
   local job = redis.call('HMGET', prefix .. 'job:' .. id, 'priority', 'deadline_ms', 'started_ms', 'ended_ms')
   if string.find(index, '^ready') or string.find(index, '^turned') or index == 'blocked' or string.find(index, '^parked:') then
-    return rank_of(policy, tonumber(job[1] or '') or 5, tonumber(job[2] or ''), now)
+    return rank_of(policy, tonumber(job[1]) or 5, tonumber(job[2]), now)
   end
   if index == 'dead' or index == 'done' then return score_of(job[4] or now) end
   if index == 'scheduled' or index == 'retry' then return now end

@@ -11,7 +11,7 @@ end
 -- A lock for a time holds that long, whatever becomes of the job: it cannot stay for ever.
 local function claim_key(claims, key, id, how, at)
   local mode, on_duplicate = string.match(how, '^(%S+) (%S+)$')
-  local span = tonumber(mode or '')
+  local span = tonumber(mode)
   if claims.mine[key] then return claims.mine[key] end -- an earlier job of this call
   local owner = ask('GET', claims.base .. 'unique:' .. key)
   if owner and owner ~= id then

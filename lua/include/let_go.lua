@@ -32,7 +32,7 @@ local function note_tie(ties, base, id, was, ends, now, tied)
     local lock = base .. 'unique:' .. job[3]
     if ask('GET', lock) == id and redis.call('PTTL', lock) == -1 then ties.keys[#ties.keys + 1] = job[3] end
   end
-  local charged, began, cost = tonumber(job[5] or ''), tonumber(job[6] or ''), nil
+  local charged, began, cost = tonumber(job[5]), tonumber(job[6]), nil
   if charged and was == 'running' and ends ~= nil and began and now >= began then
     ties.unit = ties.unit or ask('HGET', base .. 'meta', 'unit_ms') or ''
     cost = cost_of(ties.unit, now - began)
@@ -41,7 +41,7 @@ local function note_tie(ties, base, id, was, ends, now, tied)
   end
   if cost then
     local group = job[4] or ''
-    local weight = tonumber(ask('HGET', base .. 'weights', group) or '') or 1
+    local weight = tonumber(ask('HGET', base .. 'weights', group)) or 1
     if weight > 0 and weight <= 1e6 then ties.owed[group] = (ties.owed[group] or 0) + (cost - charged) / weight end
   end
   return ties
@@ -90,7 +90,7 @@ local function let_go(ties, base, now)
     if type(known) == 'string' then
       redis.pcall('ZADD', base .. 'shares', tonumber(known) + owed, group)
     elseif not known and owed > 0 then
-      local vtime = tonumber(redis.pcall('HGET', base .. 'meta', 'vtime') or '') or 0
+      local vtime = tonumber(redis.pcall('HGET', base .. 'meta', 'vtime')) or 0
       redis.pcall('ZADD', base .. 'shares', vtime + owed, group)
       redis.pcall('PEXPIRE', base .. 'shares', 86400000)
     end

@@ -96,7 +96,7 @@ local function look_at_entry(prefix, index, id)
   if job[1] == 'ready' and index == 'turned' .. string.sub(home, 6) then home = index end
   if home ~= index then
     -- In an index of ended jobs this may be an earlier life of an id that was used again.
-    if ended and at and at < (tonumber(job[4] or '') or 0) then return {} end
+    if ended and at and at < (tonumber(job[4]) or 0) then return {} end
     return { { 'misplaced', home or job[1] } }
   end
   local ranked = string.find(index, '^ready') or string.find(index, '^turned') or job[1] == 'blocked'

@@ -51,7 +51,7 @@ local function look_at_copies(prefix, name)
   if name == 'limits' and not ask('HGET', meta, 'limited') then return { { 'stale', 'limited' } } end
   if name == 'timers' then
     local first = tonumber((ask('ZRANGE', timers, 0, 0, 'WITHSCORES') or {})[2])
-    local known = tonumber(ask('HGET', meta, 'timer_ms') or '')
+    local known = tonumber(ask('HGET', meta, 'timer_ms'))
     -- Earlier than need be is harmless: the next look at the timers mends it.
     if first and first < math.huge and not (known and known <= first) then return { { 'stale', 'timer_ms' } } end
   end

@@ -4,7 +4,7 @@ local function next_due(scheduled, retry, now, timer)
   local first = tonumber(redis.call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')[2])
   local again = tonumber(redis.call('ZRANGE', retry, 0, 0, 'WITHSCORES')[2])
   if again and (not first or again < first) then first = again end
-  timer = tonumber(timer or '')
+  timer = tonumber(timer)
   if timer and (not first or timer < first) then first = timer end
   if not first then return '-1' end
   if first <= now then return '0' end

@@ -21,9 +21,9 @@ local function limit_of(book, name)
     limit = false
     if words then
       limit = {
-        tonumber(string.match(words, 'concurrency=(%d+)') or ''),
-        tonumber(string.match(words, 'every_us=(%d+)') or ''),
-        tonumber(string.match(words, 'burst_us=(%d+)') or '') or 0,
+        tonumber(string.match(words, 'concurrency=(%d+)')),
+        tonumber(string.match(words, 'every_us=(%d+)')),
+        tonumber(string.match(words, 'burst_us=(%d+)')) or 0,
       }
     elseif string.sub(name, 1, 4) == 'key:' then
       limit = { 1, nil, 0 }
@@ -68,7 +68,7 @@ local function state_of(book, instance, limit)
     if limit[1] then
       state[1] = (ask('SCARD', book.base .. 'holding:' .. instance) or 0) - (book.freed[instance] or 0)
     end
-    if limit[2] then state[2] = tonumber(ask('GET', book.base .. 'rate:' .. instance) or '') or 0 end
+    if limit[2] then state[2] = tonumber(ask('GET', book.base .. 'rate:' .. instance)) or 0 end
     book.state[instance] = state
   end
   return state

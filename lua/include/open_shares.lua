@@ -11,7 +11,7 @@ local function charge_of(shares, task)
   if not charge then
     if shares.unit == nil then shares.unit = ask('HGET', shares.base .. 'meta', 'unit_ms') or false end
     local known = shares.unit and ask('HMGET', shares.base .. 'averages', task, '*') or {}
-    local mean = tonumber(known[1] or '') or tonumber(known[2] or '')
+    local mean = tonumber(known[1]) or tonumber(known[2])
     charge = mean and cost_of(shares.unit, mean) or 100
     if charge ~= charge or charge < 0 or charge > 1e9 then charge = 100 end
     shares.charges[task] = charge
@@ -22,7 +22,7 @@ end
 local function weight_of(shares, group)
   local weight = shares.weights[group]
   if not weight then
-    weight = tonumber(ask('HGET', shares.base .. 'weights', group) or '') or 1
+    weight = tonumber(ask('HGET', shares.base .. 'weights', group)) or 1
     if weight ~= weight or weight <= 0 or weight > 1e6 then weight = 1 end
     shares.weights[group] = weight
   end
@@ -32,7 +32,7 @@ end
 -- When a job of this group may start, in virtual time; and what its group is charged for it until its run time is known.
 local function start_of(shares, group, task)
   group = group or ''
-  local done = shares.finish[group] or tonumber(ask('ZSCORE', shares.base .. 'shares', group) or '') or 0
+  local done = shares.finish[group] or tonumber(ask('ZSCORE', shares.base .. 'shares', group)) or 0
   local start = math.max(shares.vtime, done)
   if start ~= start or start > 9e12 then start = 9e12 end
   local charge = charge_of(shares, task)

@@ -59,7 +59,7 @@ local function look_at_candidate(picked, candidate, job_prefix, us, limit, queue
     picked.missed[#picked.missed + 1] = { id, waiters, value_of(fields, 'task') or '' }
     if tied then queue[3] = note_tie(queue[3], base, id, 'ready', true, 0, tied) end
   elseif state == 'ready' and cost > picked.free then
-    if (tonumber(value_of(fields, 'enqueued_ms') or '') or 0) * 1000 + OVERTAKEN <= us then picked.free = 0 end
+    if (tonumber(value_of(fields, 'enqueued_ms')) or 0) * 1000 + OVERTAKEN <= us then picked.free = 0 end
     return true
   elseif state == 'ready' then
     local awaits, holds, instance, from = tied and value_of(fields, 'awaits') or nil, '', nil, nil

@@ -18,7 +18,7 @@ local function plan_turn(base, classes, policy, shares, limit)
       if job[1] == 'ready' then
         local start, charge
         if shares then start, charge = start_of(shares, job[5], job[6]) end
-        local rank = rank_of(policy, tonumber(job[2] or '') or 5, tonumber(job[3] or ''), tonumber(job[4] or '') or 0, start)
+        local rank = rank_of(policy, tonumber(job[2]) or 5, tonumber(job[3]), tonumber(job[4]) or 0, start)
         moves[#moves + 1] = { found[i], class, rank, charge }
       else
         strays[#strays + 1] = { found[i], class }
