@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 # Set PYTHON=... to choose one; else the first of these that is 3.11 or newer and can make a venv.
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3 python
+# What draws plots is installed only where they are drawn.
+PLOTS = $(BIN)/python -c "import matplotlib" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults chaos mutants lint bench bench-peers bench-growth docs clean
+.PHONY: help setup demo test faults chaos mutants lint bench bench-peers bench-growth bench-soak docs clean
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,11 +42,16 @@ bench: $(STAMP) ## Measure speed on this machine
 	@$(BIN)/python bench/run.py $(B)
 
 bench-peers: $(STAMP) ## Measure taskq beside eleven other queues, 25 minutes; B=--quick: 3
-	@$(BIN)/python -c "import matplotlib" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	@$(PLOTS)
 	@$(BIN)/python bench/peers/run.py $(B)
 
 bench-growth: $(STAMP) ## Measure what claims cost as jobs, workers, groups and queues grow
+	@$(PLOTS)
 	@$(BIN)/python bench/growth.py $(B)
+
+bench-soak: $(STAMP) ## Half load for 30 minutes: does memory stay? B="--minutes 3", B=--quick: less
+	@$(PLOTS)
+	@$(BIN)/python bench/soak.py $(B)
 
 docs: $(STAMP) ## Write the generated pages in docs/ anew
 	@$(BIN)/python docs/generate.py
