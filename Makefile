@@ -38,8 +38,8 @@ lint: $(STAMP) ## Check style, types, layers, and that generated pages are fresh
 	@echo "lint-imports" && $(BIN)/lint-imports --no-logo
 	@echo "docs" && $(BIN)/python docs/generate.py --check
 
-bench: $(STAMP) ## Measure speed on this machine
-	@$(BIN)/python bench/run.py $(B)
+bench: $(STAMP) ## Measure speed on this machine; PY=3.13: with this Python, in an environment of its own
+	@$(BIN)/python bench/run.py $(addprefix --python ,$(PY)) $(B)
 
 bench-peers: $(STAMP) ## Measure taskq beside eleven other queues, 25 minutes; B=--quick: 3
 	@$(PLOTS)

@@ -1,6 +1,7 @@
 """Puts a run's figures into docs/performance.md: `python bench/report.py [RESULTS.json] [--check]`.
 
-They go between markers. Without a file the newest of bench/results is taken. `--check` writes
+They go between markers. Without a file the newest of bench/results is taken that is of the main
+Python (bench/pythons.py); one part of the page shows the other Pythons beside it. `--check` writes
 nothing and fails when the page is not up to date.
 """
 
@@ -14,10 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import click
 
+from bench import pythons
 from bench.results import Figure, Results, grid, load, number
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/performance.md"
+FOLDER = ROOT / "bench/results"
 _LISTED = 15
 _HEADS = {
     "worker": ("function", "calls per job", "own µs per job"),
@@ -72,6 +75,7 @@ def _listing(name: str, rows: list[list[object]]) -> list[str]:
 def sections(results: Results, path: Path) -> dict[str, str]:
     """Marker name -> Markdown."""
     parts = {"machine": _machine(results, path)}
+    parts["pythons"] = pythons.table(path)
     parts |= {name: scenario_table(figures) for name, figures in results.scenarios()}
     for name, rows in results.listings.items():
         parts[name] = _listing(name, rows)
@@ -91,6 +95,14 @@ def render(page: str, results: Results, path: Path) -> str:
     return re.sub(r"<!-- bench: ([^>]+?) -->\n.*?<!-- /bench -->", fill, page, flags=re.S)
 
 
+def newest() -> Path:
+    """The saved run that the page is made of."""
+    path = pythons.chosen(FOLDER)
+    if path is None:
+        raise click.ClickException("no results yet: run `python bench/run.py --save`")
+    return path
+
+
 def write(path: Path) -> None:
     """Put the figures of a saved run into the page."""
     PAGE.write_text(render(PAGE.read_text(), load(path), path))
@@ -101,10 +113,7 @@ def write(path: Path) -> None:
 @click.option("--check", is_flag=True, help="Write nothing; fail when the page differs.")
 def main(path: Path | None, check: bool) -> None:
     """Write the figures of a run into docs/performance.md."""
-    saved = sorted((ROOT / "bench/results").glob("*.json"))
-    if path is None and not saved:
-        raise click.ClickException("no results yet: run `python bench/run.py --save`")
-    path = path or saved[-1]
+    path = path or newest()
     if not check:
         write(path)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 from bench import machine, report, scenarios, systems, table
 from bench.bench import Bench, Scenario
 from bench.child import BenchError
+from bench.peers import environments
 from bench.results import Results
 from bench.server import choose
 
@@ -28,6 +30,7 @@ _NAMES = [scenario.NAME for scenario in scenarios.ALL]
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write JSON here too.")
 @click.option("--save", is_flag=True, help="Write JSON to bench/results and docs/performance.md.")
 @click.option("--quick", is_flag=True, help="One round of a tenth of everything: does it work?")
+@click.option("--python", help="Such as 3.13 or a path: measure with this one. Default: this one.")
 def main(
     wanted: str | None,
     rounds: int,
@@ -35,10 +38,13 @@ def main(
     json_path: Path | None,
     save: bool,
     quick: bool,
+    python: str | None,
 ) -> None:
     """Measure taskq on this machine, on a private server that is started and ended here."""
     if save and (quick or only):
         raise click.UsageError("--save keeps whole runs only: leave out --quick and --only")
+    if python:
+        _go_on_in(python)
     chosen = [scenario for scenario in scenarios.ALL if not only or scenario.NAME in only]
     rounds = 1 if quick else rounds
     err = Console(stderr=True)
@@ -65,10 +71,20 @@ def main(
     if save:
         path = ROOT / "bench/results" / f"{results.when}-{machine.label(results.machine)}.json"
         path.write_text(results.dump() + "\n")
-        report.write(path)
+        report.write(report.newest())
         err.print(f"written: {path.relative_to(ROOT)} and docs/performance.md")
     if results.failures:
         sys.exit(1)
+
+
+def _go_on_in(python: str) -> None:
+    """Begin anew with this interpreter, in an environment of its own. Returns once it is this."""
+    try:
+        own = environments.of_checkout(environments.named(python))
+    except environments.NotHere as error:
+        raise click.ClickException(f"--python {python}: {error}") from None
+    if not Path(own).parents[1].samefile(sys.prefix):
+        os.execv(own, [own, *sys.argv])
 
 
 def _take(scenario: Scenario, bench: Bench, results: Results) -> None:

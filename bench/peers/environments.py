@@ -19,18 +19,28 @@ _FAST = "uvloop==0.23.0"
 
 
 class NotHere(Exception):
-    """A system that cannot be installed; the message says why."""
+    """A system or interpreter that is not to be had; the message says why."""
 
 
 def interpreter() -> str:
     """The newest wanted Python here that can make environments, else the one that runs this."""
     for name in _WANTED:
-        # A version manager's shim is on PATH though nothing is behind it: look at what it manages.
-        pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
-        for found in (name, *sorted(glob.glob(f"{pyenv}/versions/*/bin/{name}"), reverse=True)):
-            if _works(found):
-                return found
+        try:
+            return named(name)
+        except NotHere:
+            continue
     return sys.executable
+
+
+def named(name: str) -> str:
+    """The interpreter called `3.13`, `python3.13` or by a path; NotHere when none works."""
+    name = f"python{name}" if name[:1].isdigit() else name
+    # A version manager's shim is on PATH though nothing is behind it: look at what it manages.
+    pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
+    for found in (name, *sorted(glob.glob(f"{pyenv}/versions/*/bin/{name}"), reverse=True)):
+        if _works(found):
+            return found
+    raise NotHere(f"no {name} here that can make environments; install it with its venv module")
 
 
 def _works(python: str) -> bool:
@@ -51,13 +61,25 @@ def version(python: str) -> str:
 
 def python_of(system: System, python: str) -> str:
     """The interpreter of a system's environment; NotHere when it cannot be made."""
-    wanted = list(system.packages)
     if system.name == TASKQ:
-        wanted = ["-e", str(ROOT), _FAST]
-    mark = "\n".join([version(python), *wanted])
-    if system.name == TASKQ:
+        return _made(system.name, python, ["-e", str(ROOT), _FAST])
+    return _made(system.name, python, list(system.packages))
+
+
+def of_checkout(python: str) -> str:
+    """The interpreter of an environment with this checkout and what its own benchmark needs, as
+    `make setup` has it; NotHere when it cannot be made.
+    """
+    return _made("bench", python, ["-e", f"{ROOT}[embedded,fast]"])
+
+
+def _made(name: str, python: str, wanted: list[str]) -> str:
+    """The interpreter of the environment of this name, made if it is not there or out of date."""
+    release = version(python)
+    mark = "\n".join([release, *wanted])
+    if "-e" in wanted:
         mark += hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    place = FOLDER / f"{system.name}-py{version(python)}"
+    place = FOLDER / f"{name}-py{release}"
     own, ready = place / "bin/python", place / "ready"
     if not ready.exists() or ready.read_text() != mark:
         pip = [str(own), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
