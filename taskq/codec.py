@@ -83,7 +83,7 @@ class Codec:
     def encode_call(
         self,
         args: tuple[object, ...],
-        kwargs: dict[str, object],
+        kwargs: Mapping[str, object],
         *,
         limit: int,
         names: Sequence[str] = (),

@@ -81,9 +81,7 @@ class Options:
         """
         if other is NOTHING:
             return self
-        changes = {
-            f.name: value for f in fields(other) if (value := getattr(other, f.name)) is not None
-        }
+        changes = {name: value for name in _NAMES if (value := getattr(other, name)) is not None}
         if "at" in changes:
             changes.setdefault("delay", None)
         if "delay" in changes and other.delay is not None:
@@ -137,6 +135,7 @@ class Options:
 
 
 NOTHING = Options()
+_NAMES = tuple(field.name for field in fields(Options))
 
 
 def unix_ms(when: datetime) -> int:

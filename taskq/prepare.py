@@ -6,7 +6,7 @@ Everything that can be wrong is found here, before anything is sent.
 from __future__ import annotations
 
 import functools
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 from taskq.classes import COMMON, PROCESS, compose
 from taskq.commands import NewJob
@@ -23,52 +23,109 @@ from taskq.template import fill
 from taskq.uniqueness import unique_words
 
 
+class _Terms(NamedTuple):
+    """What the options of a call say, whatever its arguments are: the same for all calls with the
+    same task and options.
+    """
+
+    task: Task[Any, Any] | None
+    own: Options
+    process: bool
+    options: Options
+    """Merged: the task's, and the call's on top."""
+    queue: str
+    priority: int
+    at: str
+    deadline: str
+    job_class: str
+    extras: tuple[Word, ...]
+    plain: bool
+    """No id, headers or words for who runs next but those that limits ask for."""
+
+
+def _terms_of(task: Task[Any, Any] | None, own: Options, process: bool) -> _Terms:
+    options = own if task is None else task.defaults.merged(own)
+    extras = own.extras()
+    if own.on_miss is None and options.on_miss == "run":
+        extras += ("on_miss", "run")
+    if options.cost is not None and options.cost > 1:
+        extras += ("cost", options.cost)
+    job_class = PROCESS if process else COMMON
+    if options.requires:
+        job_class = compose((job_class, *options.requires))
+    return _Terms(
+        task,
+        own,
+        process,
+        options,
+        options.queue or DEFAULT_QUEUE,
+        5 if options.priority is None else options.priority,
+        options.at_word(),
+        options.deadline_word(),
+        job_class,
+        extras,
+        not (options.id or options.headers or options.ordered),
+    )
+
+
+#: Those of a task whose code lives elsewhere.
+_UNKNOWN = _terms_of(None, NOTHING, False)
+
+
 class Preparing(Registry, Connected):
     """The part of `TaskQ` that knows what a call becomes."""
 
     def __init__(self) -> None:
         super().__init__()
         self._ids = JobIds()
+        self._terms: dict[str, _Terms] = {}
+        """Of registered tasks, by name, for calls without options of their own."""
+        self._latest = _UNKNOWN
+        """Of the last call that had some: the next ones often have the same."""
 
     def prepare(self, call: Signature[Any]) -> tuple[str, NewJob]:
         """The queue (a partition, where it has some) and the wire form of a call."""
-        task = self.tasks.get(call.task)
-        own = call.options
-        options = own if task is None else task.defaults.merged(own)
-        payload = self.codec.encode_call(
-            call.args, cast("dict[str, object]", call.kwargs), limit=self.settings.max_payload
-        )
-        extras = own.extras()
-        if own.on_miss is None and options.on_miss == "run":
-            extras += ("on_miss", "run")
-        if options.cost is not None and options.cost > 1:
-            extras += ("cost", options.cost)
-        if options.headers:
-            limit = self.settings.max_payload
-            extras += ("headers", self.codec.encode_headers(options.headers, limit=limit))
-        job_class = PROCESS if call.process else COMMON
-        if options.requires:
-            job_class = compose((job_class, *options.requires))
-        job_id, queue = options.id or self._ids.new(), options.queue or DEFAULT_QUEUE
-        apart = ""
-        if self.limits.any or (options is not NOTHING and options.ordered):
-            more, apart = self._order_words(call, task, options, queue, payload)
-            extras += more
+        own, name = call.options, call.task
+        task = self.tasks.get(name)
+        terms = self._terms.get(name, _UNKNOWN) if own is NOTHING else self._latest
+        if terms.task is not task or terms.own is not own or terms.process is not call.process:
+            terms = self._note(call, task)
+        most = self.settings.max_payload
+        payload = self.codec.encode_call(call.args, call.kwargs, limit=most)
+        extras, queue, apart = terms.extras, terms.queue, ""
+        if terms.plain and not self.limits.any:
+            job_id = self._ids.new()
+        else:
+            job_id = terms.options.id or self._ids.new()
+            if terms.options.headers:
+                headers = self.codec.encode_headers(terms.options.headers, limit=most)
+                extras += ("headers", headers)
+            if self.limits.any or terms.options.ordered:
+                more, apart = self._order_words(call, task, terms.options, queue, payload)
+                extras += more
         if self.partitions:
             queue = self._place(queue, job_id)
-        deadline = options.deadline_word()
         parent = PARENT.get()
+        deadline = terms.deadline if parent is None else capped(terms.deadline, parent)
         return queue, NewJob(
             job_id,
-            call.task,
+            name,
             payload,
-            5 if options.priority is None else options.priority,
-            options.at_word(),
-            deadline if parent is None else capped(deadline, parent),
-            job_class,
+            terms.priority,
+            terms.at,
+            deadline,
+            terms.job_class,
             extras,
             apart,
         )
+
+    def _note(self, call: Signature[Any], task: Task[Any, Any] | None) -> _Terms:
+        terms = _terms_of(task, call.options, call.process)
+        if call.options is not NOTHING:
+            self._latest = terms
+        elif task is not None:
+            self._terms[call.task] = terms
+        return terms
 
     def _place(self, queue: str, job_id: str) -> str:
         count = self.partitions.get(queue, 1)

@@ -37,6 +37,44 @@ def test_a_plain_job_carries_nothing_more(app: TaskQ) -> None:
     assert job.apart == ""
 
 
+def test_what_a_tasks_options_say_is_read_once_and_again_when_another_has_its_name(
+    app: TaskQ,
+) -> None:
+    @app.task(name="t", queue="mail", priority=7, deadline=9, delay=2, timeout=3, cost=4)
+    async def t() -> None: ...
+
+    first, second = app.prepare(t.s()), app.prepare(t.s())
+    more = t.options(priority=1, queue="other")
+    own = [app.prepare(more.s()), app.prepare(more.s())]
+    app.prepare(t.s())
+    app.tasks.pop("t")
+    unknown = app.prepare(more.s())
+
+    @app.task(name="t")
+    async def other() -> None: ...
+
+    for queue, job in (first, second):
+        assert (queue, job.priority, job.deadline, job.at) == ("mail", 7, "+9000", "+2000")
+        assert job.extras == ("cost", 4)
+    assert first[1].id != second[1].id
+    for queue, job in own:
+        assert (queue, job.priority, job.deadline) == ("other", 1, "+9000")
+    assert unknown[1].deadline == "", "what the task said is gone with it"
+    queue, job = app.prepare(other.s())
+    assert (queue, job.priority, job.deadline, job.at) == ("default", 5, "", "")
+    assert job.extras == ()
+
+
+def test_a_limit_that_is_declared_later_counts_for_the_next_call(app: TaskQ) -> None:
+    @app.task
+    async def t(tenant: str) -> None: ...
+
+    assert words(app, t.s("a")) == {}
+    app.queue("default", limits=[Limit("tenant:{tenant}", concurrency=2)])
+
+    assert words(app, t.s("a")) == {"limits": "tenant:{tenant}|tenant:a"}
+
+
 def test_plain_limits_of_queue_and_task_are_stored_and_travel_with_no_job(app: TaskQ) -> None:
     app.queue("mail", limits=[Limit("smtp", concurrency=3)])
 
