@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from taskq.commands import BATCH, CREATED, Enqueued, NewJob, Sent
@@ -11,10 +11,49 @@ from taskq.commands import BATCH, CREATED, Enqueued, NewJob, Sent
 Batch: TypeAlias = list[tuple[NewJob, asyncio.Future[Sent]]]
 
 
+class Posted:
+    """Hears what became of a batch that was posted, and tells its callers. In `among` until then.
+
+    `failed` gets the queue, the batch and the error.
+    """
+
+    __slots__ = ("_among", "_batch", "_failed", "_queue", "over")
+
+    def __init__(
+        self,
+        batch: Batch,
+        queue: str,
+        among: set[Posted],
+        failed: Callable[[str, Batch, Exception], None],
+    ) -> None:
+        self._batch = batch
+        self._queue = queue
+        self._among = among
+        self._failed = failed
+        self.over: asyncio.Future[None] | None = None
+        """Somebody waits for its end: a client that is being closed."""
+
+    def answered(self, done: Enqueued) -> None:
+        self._end()
+        tell(self._batch, done)
+
+    def failed(self, error: Exception) -> None:
+        self._end()
+        self._failed(self._queue, self._batch, error)
+
+    def _end(self) -> None:
+        self._among.discard(self)
+        if self.over is not None and not self.over.done():
+            self.over.set_result(None)
+
+
 def parts(batch: Batch) -> Iterator[Batch]:
     """At most 200 a call, and no id twice in one: replies name ids, so its callers could not be
     told apart. Nor two jobs that must be apart.
     """
+    if len(batch) == 1:
+        yield batch
+        return
     part: Batch = []
     seen: set[str] = set()
     for item in batch:
@@ -54,6 +93,15 @@ def sent_of(jobs: Sequence[NewJob], done: Enqueued) -> dict[str, Sent]:
         if refusal := done.refusal(job):
             raise refusal
     return done.odd()
+
+
+def sent_alone(job: NewJob, done: Enqueued) -> Sent:
+    """What became of the only job of a call; raises when that is an error."""
+    if done.created == 1 and not done.starts:
+        return CREATED
+    if refusal := done.refusal(job):
+        raise refusal
+    return done.sent(job.id)
 
 
 def tell(batch: Batch, done: Enqueued) -> None:

@@ -7,13 +7,12 @@ at once.
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from taskq import commands
-from taskq.batch import Batch, chunked, fail, parts, sent_of, tell
+from taskq.batch import Batch, Posted, chunked, fail, parts, sent_of, tell
 from taskq.codec import Codec
 from taskq.commands import Call, Confirm, Enqueued, NewJob, Outcome, Sent
 from taskq.errors import QueueFull, StoreError, StoreUnavailable, TaskStruck, WrongState
@@ -70,6 +69,8 @@ class Client:
         self._batches: dict[str, Batch] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sending: set[asyncio.Future[Any]] = set()
+        self._posted: set[Posted] = set()
+        """Batches that were sent without a task, and have no answer yet."""
         self._waiting: dict[tuple[str, str], set[asyncio.Future[Outcome]]] = {}
 
     def keys(self, queue: str) -> QueueKeys:
@@ -102,7 +103,7 @@ class Client:
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._batches, self._sending = loop, {}, set()
+            self._loop, self._batches, self._sending, self._posted = loop, {}, set(), set()
         batch = self._batches.get(queue)
         if batch is None:
             batch = self._batches[queue] = []
@@ -115,14 +116,14 @@ class Client:
         if self._batches.get(queue) is batch:
             del self._batches[queue]
         for part in parts(batch):
-            sent: asyncio.Future[Any] | None = None
             if queue in self._registered and self._limits.confirm is None:
-                sent = self.store.post(
-                    self._enqueue_call(queue, [job for job, _ in part], all_or_none=False),
-                    functools.partial(tell, part),
-                    functools.partial(self._post_failed, queue, part),
-                )
-            self._track(sent or asyncio.ensure_future(self._send_batch(queue, part)))
+                call = self._enqueue_call(queue, [job for job, _ in part], all_or_none=False)
+                posted = Posted(part, queue, self._posted, self._post_failed)
+                self._posted.add(posted)
+                if self.store.post(call, posted):
+                    continue
+                self._posted.discard(posted)
+            self._track(asyncio.ensure_future(self._send_batch(queue, part)))
 
     def _track(self, sending: asyncio.Future[Any]) -> None:
         self._sending.add(sending)
@@ -330,8 +331,13 @@ class Client:
 
     async def close(self) -> None:
         """Let what is being sent arrive, then close the connections."""
-        if self._sending and self._loop is asyncio.get_running_loop():
-            await asyncio.gather(*self._sending, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            for posted in self._posted:
+                posted.over = loop.create_future()
+            waits = [posted.over for posted in self._posted if posted.over is not None]
+            if waits or self._sending:
+                await asyncio.gather(*self._sending, *waits, return_exceptions=True)
         await self.store.close()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from taskq import commands
 from taskq.address import Address
@@ -31,12 +31,30 @@ from taskq.slots import (
     nobody_serves,
     slot_of,
 )
-from taskq.store import Store
+from taskq.store import Hearer, Store
 from taskq.tries import pause_before
 from taskq.wake_waits import WakeWaits
 from taskq.wire import Wire
 
 T = TypeVar("T")
+
+
+class _Heard(Generic[T]):
+    """Passes on how a posted call went; what failed tells of the map and of its node too."""
+
+    __slots__ = ("_hearer", "_note", "_store", "answered")
+
+    def __init__(
+        self, note: Callable[[Exception, Store], None], store: Store, hearer: Hearer[T]
+    ) -> None:
+        self._note = note
+        self._store = store
+        self._hearer = hearer
+        self.answered = hearer.answered
+
+    def failed(self, error: Exception) -> None:
+        self._note(error, self._store)
+        self._hearer.failed(error)
 
 
 class ClusterStore(Store):
@@ -211,24 +229,17 @@ class ClusterStore(Store):
         finally:
             self._probes.pop(store, None)
 
-    def post(
-        self, call: Call[T], answered: Callable[[T], None], failed: Callable[[Exception], None]
-    ) -> asyncio.Future[Any] | None:
-        """As Store.post; None also while the map of slots is in doubt."""
+    def post(self, call: Call[T], hearer: Hearer[T]) -> bool:
+        """As Store.post; False also while the map of slots is in doubt."""
         if self._map is None or self._stale or self._loop is not asyncio.get_running_loop():
-            return None
+            return False
         node = self._map.owner(slot_of(call.keys[0]))
         if node is None:
-            return None
+            return False
         store = self._node(node)
         if store in self._probes:
-            return None
-
-        def refused(error: Exception) -> None:
-            self._heard(error, store)
-            failed(error)
-
-        return store.post(guarded(call), answered, refused)
+            return False
+        return store.post(guarded(call), _Heard(self._heard, store, hearer))
 
     async def each(self) -> list[Store]:
         """The stores of all primaries."""

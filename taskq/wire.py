@@ -14,7 +14,7 @@ import ssl
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import hiredis
 
@@ -25,6 +25,18 @@ from taskq.redis_errors import check_version, server_error, unreachable
 
 class ServerError(Exception):
     """An error reply, as it came."""
+
+
+class Reply(Protocol):
+    """What hears a reply: a future, or what does not need one. Told while bytes are being read:
+    it must not raise.
+    """
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Any, /) -> None: ...
+
+    def set_exception(self, exception: BaseException, /) -> None: ...
 
 
 class Wire(asyncio.Protocol):
@@ -40,7 +52,7 @@ class Wire(asyncio.Protocol):
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=ServerError)
-        self._pending: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._pending: deque[tuple[float, Reply]] = deque()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._outbox: list[bytes] = []
@@ -59,14 +71,26 @@ class Wire(asyncio.Protocol):
         if self.closed is not None:
             future.set_exception(unreachable(self.where, self.closed))
             return future
+        packed = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
         if not self._outbox:
             self._loop.call_soon(self.flush)
-        self._outbox.append(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
-        self._pending.append((self._loop.time(), future))
+        self._outbox.append(packed)
+        self._expect(future)
+        return future
+
+    def post(self, words: tuple[Word, ...], reply: Reply) -> None:
+        """Write one command now, with all that waits for the turn's end; `reply` hears what comes.
+        The connection must be open.
+        """
+        self._outbox.append(hiredis.pack_command(words))  # type: ignore[arg-type]
+        self._expect(reply)
+        self.flush()
+
+    def _expect(self, reply: Reply) -> None:
+        self._pending.append((self._loop.time(), reply))
         if self._timer is None:
             self._unsent = sys.maxsize
             self._timer = self._loop.call_later(self._timeout, self._check_silence)
-        return future
 
     def flush(self) -> None:
         """Write what was sent in this turn now, not at the turn's end."""
@@ -107,9 +131,9 @@ class Wire(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         while self._pending:
-            _, future = self._pending.popleft()
-            if not future.done():
-                future.set_exception(unreachable(self.where, self.closed or "closed"))
+            _, waiting = self._pending.popleft()
+            if not waiting.done():
+                waiting.set_exception(unreachable(self.where, self.closed or "closed"))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
@@ -126,9 +150,9 @@ class Wire(asyncio.Protocol):
                 if self.on_push is not None and type(reply) is list and reply[0] == b"message":
                     self.on_push(reply)
                     continue
-                future = pending.popleft()[1]
-                if not future.done():
-                    future.set_result(reply)
+                waiting = pending.popleft()[1]
+                if not waiting.done():
+                    waiting.set_result(reply)
         except (hiredis.HiredisError, IndexError) as error:
             self.close(f"not a Redis server, or the protocol broke ({error})")
 

@@ -125,8 +125,13 @@ async def test_a_lone_enqueue_is_one_round_trip_after_the_first(
         await add.enqueue(0, 0)
         wire = await app.client.store.connect()
         sent = []
-        real = wire.send
-        monkeypatch.setattr(wire, "send", lambda words: sent.append(words[0]) or real(words))
+        for name in ("send", "post"):
+            real = getattr(wire, name)
+            monkeypatch.setattr(
+                wire,
+                name,
+                lambda words, *rest, real=real: sent.append(words[0]) or real(words, *rest),
+            )
 
         await add.enqueue(1, 1)
 

@@ -21,6 +21,8 @@ from taskq.errors import (
     TaskStruck,
 )
 from taskq.scripts import ScriptSet
+from taskq.store import Hearer
+from tests.helpers import eventually
 
 
 class FakeStore:
@@ -40,8 +42,9 @@ class FakeStore:
         self.together = 0
         self.closed = False
 
-    def post(self, *_: object) -> None:
+    def post(self, *_: object) -> bool:
         """There is no open connection here: the client must use `run`."""
+        return False
 
     async def run(self, call: Call[Any], *, tries: int = 1) -> Any:
         if call.script == "rights":
@@ -225,6 +228,52 @@ async def test_closing_waits_for_what_is_on_its_way(client: Client, store: FakeS
 
     assert store.closed
     assert await sending is CREATED
+
+
+@pytest.fixture
+async def posts(
+    client: Client, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[Call[Any], Hearer[Any]]]:
+    """The connection is open from here on: what the client posts, to be answered by the test."""
+    posts: list[tuple[Call[Any], Hearer[Any]]] = []
+
+    def post(call: Call[Any], hearer: Hearer[Any]) -> bool:
+        posts.append((call, hearer))
+        return True
+
+    await client.send("q", NewJob("first", "t", b""))
+    monkeypatch.setattr(store, "post", post)
+    return posts
+
+
+async def test_closing_waits_for_what_was_posted(
+    client: Client, store: FakeStore, posts: list[tuple[Call[Any], Hearer[Any]]]
+) -> None:
+    sending = asyncio.ensure_future(client.send("q", jobs(1)[0]))
+    await eventually(lambda: posts)
+    closing = asyncio.ensure_future(client.close())
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert not store.closed
+
+    call, hearer = posts[0]
+    hearer.answered(call.parse([b"OK", 1, 1]))
+    await closing
+
+    assert store.closed
+    assert await sending is CREATED
+
+
+async def test_what_was_posted_and_failed_is_sent_again_with_the_same_ids(
+    client: Client, store: FakeStore, posts: list[tuple[Call[Any], Hearer[Any]]]
+) -> None:
+    sending = asyncio.gather(*(client.send("q", job) for job in jobs(3)))
+    await eventually(lambda: posts)
+
+    posts[0][1].failed(StoreUnavailable("the connection broke"))
+
+    assert await sending == [CREATED] * 3
+    assert store.batches[1:] == [["j0", "j1", "j2"]]
 
 
 async def test_each_caller_hears_what_became_of_its_own_job(

@@ -16,6 +16,7 @@ import pytest
 from taskq.address import Address
 from taskq.errors import ServerUnsupported, StoreRefused, StoreUnavailable
 from taskq.wire import ServerError, Wire, open_wire
+from tests.helpers import eventually
 
 HELLO = b"*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.1\r\n"
 
@@ -66,6 +67,66 @@ async def test_calls_of_one_turn_leave_in_one_write_and_get_their_replies_in_ord
             b"*4\r\n$4\r\nECHO\r\n$2\r\n\x00\xff\r\n$1\r\n7\r\n$3\r\n1.5\r\n"
         )
         assert [await first, await second] == [b"1", 2]
+
+
+class Heard:
+    """Hears the reply to what was posted, and when."""
+
+    def __init__(self, said: list[object], then: object = None) -> None:
+        self.said = said
+        self._then: Any = then
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, result: object, /) -> None:
+        self.said.append(result)
+        if self._then is not None:
+            self._then()
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        self.said.append(type(exception))
+
+
+async def test_what_is_posted_leaves_at_once_behind_what_was_sent_and_its_reply_is_told() -> None:
+    async with connected() as (wire, peer):
+        said: list[object] = []
+        first = wire.send(("GET", "a"))
+        wire.post(("GET", "b"), Heard(said))
+        transport: Any = wire._transport
+
+        assert not wire._outbox, "nothing waits for the turn's end"
+        assert transport.get_write_buffer_size() == 0
+        assert await peer.read() == b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"
+        await peer.write(b"$1\r\n1\r\n$1\r\n2\r\n")
+        assert await first == b"1"
+        assert said == [b"2"]
+
+
+async def test_a_connection_that_breaks_tells_what_was_posted() -> None:
+    async with connected() as (wire, peer):
+        said: list[object] = []
+        wire.post(("GET", "a"), Heard(said))
+        wire.post(("GET", "b"), Heard(said))
+
+        peer.hang_up()
+        await eventually(lambda: said == [StoreUnavailable] * 2)
+
+
+async def test_who_hears_a_reply_may_close_the_connection_and_those_behind_it_fail() -> None:
+    """A server that says it is no primary any more is left while its replies are read."""
+    async with connected() as (wire, peer):
+        said: list[object] = []
+        wire.post(("GET", "a"), Heard(said, then=lambda: wire.close("left")))
+        behind = wire.send(("GET", "b"))
+        await peer.read()
+
+        await peer.write(b"$1\r\n1\r\n$1\r\n2\r\n")
+
+        with pytest.raises(StoreUnavailable, match="left"):
+            await behind
+        assert said == [b"1"]
+        assert wire.closed == "left"
 
 
 async def test_replies_cut_anywhere_are_put_together() -> None:
