@@ -63,6 +63,9 @@ class TaskQ(Looking, Steering, Preparing):
     @property
     def settings(self) -> Settings:
         """The settings in force. Raises ConfigError, naming the place of a bad one."""
+        found = self._settings  # asked for with every job, so without the lock
+        if found is not None:
+            return found
         with self._lock:
             if self._settings is None:
                 self._settings = Settings.load(self._given)
@@ -94,6 +97,9 @@ class TaskQ(Looking, Steering, Preparing):
     @property
     def client(self) -> Client:
         """The async client; made at the first use. Serves one event loop at a time."""
+        found = self._client
+        if found is not None:
+            return found
         with self._lock:
             if self._client is None:
                 settings = self.settings
@@ -109,6 +115,9 @@ class TaskQ(Looking, Steering, Preparing):
     @property
     def sync_client(self) -> SyncClient:
         """The blocking client; made at the first use."""
+        found = self._sync_client
+        if found is not None:
+            return found
         with self._lock:
             if self._sync_client is None:
                 settings = self.settings
@@ -179,8 +188,7 @@ class TaskQ(Looking, Steering, Preparing):
         queue, job = self.prepare(call)
         if self.limits.pending:
             self.write_pending_sync(queue)
-        odd = self.sync_client.send_many(queue, [job])
-        return self._handle(queue, job, call, odd.get(job.id, CREATED))
+        return self._handle(queue, job, call, self.sync_client.send(queue, job))
 
     def _handle(self, queue: str, job: NewJob, call: Signature[Any], sent: Sent) -> Job[Any]:
         if sent is CREATED:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from taskq import commands
-from taskq.batch import chunked, sent_of
+from taskq.batch import chunked, sent_alone, sent_of
 from taskq.client import LOOK_AGAIN, TRIES, Limits, check_revived
 from taskq.codec import Codec
 from taskq.commands import Enqueued, NewJob, Outcome, Sent
@@ -56,6 +56,12 @@ class SyncClient:
         if (queue, script) not in self._allowed:
             check_rights_sync(self.store, self.keys(queue), script)
             self._allowed.add((queue, script))
+
+    def send(self, queue: str, job: NewJob) -> Sent:
+        """Enqueue one job. Raises as Client.send."""
+        if queue not in self._registered:
+            self._register(queue)
+        return sent_alone(job, self._enqueue_all(queue, (job,)))
 
     def send_many(self, queue: str, jobs: Sequence[NewJob]) -> dict[str, Sent]:
         """Enqueue jobs of one queue, 200 a call, each call all or none; what became of those that
