@@ -40,7 +40,7 @@ local now = math.floor(us / 1000)
 local queue = redis.call('HMGET', meta, 'paused', 'timer_ms', 'limited', 'policy', 'vtime')
 local due = next_due(scheduled, retry, now, queue[2])
 local lapsed, base, ties = redis.call('EXISTS', alive) == 0, string.sub(job_prefix, 1, -5), nil
-local odd, ends, ids, seen = {}, {}, {}, {}
+local odd, ids, at, told, seen = {}, {}, {}, {}, {}
 for position = 7, 3 + 4 * acks, 4 do
   local id, token = ARGV[position], ARGV[position + 1]
   local job = read_job(job_prefix .. id, 'state', 'token', 'worker', 'waiters', 'tied')
@@ -50,8 +50,8 @@ for position = 7, 3 + 4 * acks, 4 do
     odd[#odd + 1], odd[#odd + 2] = id, 'STALE'
   elseif job[1] == 'running' and not seen[id] then
     seen[id] = true
-    ends[#ends + 1] = { id, position, job[4] }
-    ids[#ids + 1] = id
+    local place = #ids + 1
+    ids[place], at[place], told[place] = id, position, job[4]
     if job[5] then ties = note_tie(ties, base, id, 'running', true, now, job[5]) end
   else
     odd[#odd + 1], odd[#odd + 2] = id, (seen[id] or job[1] == 'completed') and 'ALREADY' or 'STALE'
@@ -79,9 +79,8 @@ if picked then jobs = take(picked, ready_keys, job_prefix, base, worker, running
 -- What finish does, for many at once: this is the hottest path of all.
 local kept, ended_ms = {}, text(now)
 if #ids > 0 then redis.call('ZREM', running, unpack(ids)) end
-for _, ended in ipairs(ends) do
-  local id, position = ended[1], ended[2]
-  local key, result, keep = job_prefix .. id, ARGV[position + 2], ARGV[position + 3]
+for place, id in ipairs(ids) do
+  local key, result, keep = job_prefix .. id, ARGV[at[place] + 2], ARGV[at[place] + 3]
   if keep == '0' then
     redis.call('UNLINK', key)
   else
@@ -93,13 +92,13 @@ for _, ended in ipairs(ends) do
     redis.call('PEXPIRE', key, keep)
     kept[#kept + 1], kept[#kept + 2] = ended_ms, id
   end
-  if ended[3] then announce(ended[3], id, 'completed', result) end
+  if told[place] then announce(told[place], id, 'completed', result) end
 end
 if #kept > 0 then
   redis.call('ZADD', done, unpack(kept))
   trim(done, job_prefix, now, keep_ms, done_max, 2 * acks + 10)
 end
-count(stats, now, 'completed', #ends)
+count(stats, now, 'completed', #ids)
 if ties then let_go(ties, base, now) end
 
 if picked then

@@ -23,7 +23,7 @@
 -- then look   count   at most two: of how many jobs left behind the rank is wanted, 1..200, 1 when absent; and all slots of
 --   the worker, which a job that costs more takes all: absent, it has no others than the free ones
 -- Returns
--- {"OK", now_ms, next_due_ms, left, job, ...}   job: {name, value, ...} with id and token; next_due_ms -1: nothing is due;
+-- {"OK", now_ms, next_due_ms, left, job, ...}   job: {name, value, ...} with id and token, not state; next_due_ms -1: nothing is due;
 --   left: ranks of the best jobs left behind, best first, a space between; '' when there are none
 -- {"PAUSED", now_ms, next_due_ms, ""}           the queue is paused
 -- {"LAPSED", now_ms, next_due_ms, ""}           no heartbeat: beat, then claim again

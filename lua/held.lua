@@ -8,7 +8,7 @@
 -- 3 start       count  position of the first
 -- 4 limit       count  how many, 1..200
 -- Returns
--- {"OK", total, {id, ...}, job, ...}   job: {name, value, ...} with id and token, as in claim
+-- {"OK", total, {id, ...}, job, ...}   job: {name, value, ...} with id and token
 -- Cost: O(log n + k) for k jobs, k <= 200
 -- Flags: no-writes
 -- @include none

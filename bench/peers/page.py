@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import click
 
-from bench.peers import comparison, tables
+from bench import pythons
+from bench.peers import comparison, tables, targets
 from bench.peers.comparison import Comparison
 from bench.report import scenario_table
 from bench.results import Results, load
@@ -25,6 +26,7 @@ PAGE = ROOT / "docs/performance.md"
 PLOTS = ROOT / "docs/images"
 _PEERS = ROOT / "bench/results/peers"
 _GROWTH = ROOT / "bench/results/growth"
+_ALONE = ROOT / "bench/results"
 _SECTION = re.compile(r"<!-- peers -->\n.*?<!-- /peers -->", re.S)
 
 
@@ -118,12 +120,27 @@ def _grown(found: Results, name: str) -> list[str]:
     return lines
 
 
+def _reached(found: Comparison) -> list[str]:
+    growth, alone = newest(_GROWTH), pythons.chosen(_ALONE)
+    runs = targets.Runs(found, load(growth) if growth else None, load(alone) if alone else None)
+    heads = ("", "target", "found", "of it (least to most)", "")
+    return [
+        "## What was to be reached",
+        "",
+        "Ratios are of the run beside other queues below; `x` is the share of, or the ratio to.",
+        "",
+        *_grid(heads, targets.lines(runs)),
+    ]
+
+
 def section() -> str:
     """The section, of the newest runs there are."""
     lines = []
     peers, growth = newest(_PEERS), newest(_GROWTH)
     if peers:
-        lines += _compared(comparison.load(peers), peers.name)
+        found = comparison.load(peers)
+        lines += _reached(found)
+        lines += _compared(found, peers.name)
     if growth:
         lines += _grown(load(growth), growth.name)
     text = "\n".join(lines).rstrip()

@@ -5,9 +5,16 @@
 -- A job that costs more than is free is passed by those behind it, but no longer than so many us after it was enqueued.
 local OVERTAKEN = 5e6
 
--- {id, rank, key} of candidates, best first: of each key from position `from` as many as it may give, and `look` more; and
--- whether there may be more behind them.
+-- Candidates, best first: of each key from position `from` as many as it may give, and `look` more. Flat {id, rank, ...}; the
+-- key of each where there are several, else nil; and whether there may be more behind them.
 local function read_ready(keys, room, from, look)
+  if #keys == 1 then
+    local most = room[keys[1]]
+    if most <= 0 then return {}, nil, false end
+    local first = from[keys[1]] or 0
+    local found = redis.call('ZRANGE', keys[1], first, first + most + look - 1, 'WITHSCORES')
+    return found, nil, #found == 2 * (most + look)
+  end
   local all, deeper = {}, false
   for _, key in ipairs(keys) do
     local most = room[key]
@@ -17,13 +24,13 @@ local function read_ready(keys, room, from, look)
       deeper = deeper or #found == 2 * (most + look)
     end
   end
-  if #keys > 1 then
-    table.sort(all, function(a, b)
-      if a[2] == b[2] then return a[1] < b[1] end
-      return tonumber(a[2]) < tonumber(b[2])
-    end)
-  end
-  return all, deeper
+  table.sort(all, function(a, b)
+    if a[2] == b[2] then return a[1] < b[1] end
+    return tonumber(a[2]) < tonumber(b[2])
+  end)
+  local flat, of = {}, {}
+  for i, candidate in ipairs(all) do flat[2 * i - 1], flat[2 * i], of[i] = candidate[1], candidate[2], candidate[3] end
+  return flat, of, deeper
 end
 
 local function value_of(fields, name)
@@ -34,16 +41,16 @@ end
 
 -- Look at one candidate: it is taken, parked, missed, or only an entry without such a job, all of which leave the key; or it
 -- does not fit, and stays: then the answer is true.
-local function look_at_candidate(picked, candidate, job_prefix, us, limit, queue)
-  local id, rank, key, base = candidate[1], candidate[2], candidate[3], queue[1]
-  local fields = redis.pcall('HGETALL', job_prefix .. id)
+local function look_at_candidate(picked, id, rank, key, job_prefix, us, limit, queue)
+  local job, base = job_prefix .. id, queue[1]
+  local fields = redis.pcall('HGETALL', job)
   if fields.err and not string.find(tostring(fields.err), 'WRONGTYPE') then
-    redis.call('HGETALL', job_prefix .. id) -- moved, or forbidden: stop here, before any write
+    redis.call('HGETALL', job) -- moved, or forbidden: stop here, before any write
   end
-  local state, deadline, on_miss, token, waiters, tied, own, cost = nil, nil, nil, 0, nil, nil, nil, 1
+  local state, deadline, on_miss, token, waiters, tied, own, cost, at = nil, nil, nil, 0, nil, nil, nil, 1, nil
   for i = 1, #fields, 2 do
     local name = fields[i]
-    if name == 'state' then state = fields[i + 1]
+    if name == 'state' then state, at = fields[i + 1], i
     elseif name == 'deadline_ms' then deadline = tonumber(fields[i + 1])
     elseif name == 'on_miss' then on_miss = fields[i + 1]
     elseif name == 'token' then token = tonumber(fields[i + 1]) or 0
@@ -77,12 +84,19 @@ local function look_at_candidate(picked, candidate, job_prefix, us, limit, queue
       if awaits and awaits ~= instance then queue[3] = pass_on(queue[3], awaits) end
     else
       -- With the clock behind, not just one more: a failover may have forgotten the claim that was given that one.
-      if token < us then token = us else token = token + 1 + us % 1000000 end
-      picked.jobs[#picked.jobs + 1] = { id, string.format('%.0f', token), rank, fields, holds, awaits, tied }
+      local fresh = picked.token
+      if token >= us then fresh = string.format('%.0f', token + 1 + us % 1000000) end
+      local place = #picked.ids + 1
+      picked.ids[place], picked.tokens[place], picked.ranks[place] = id, fresh, rank
+      if holds ~= '' or awaits then picked.bound[place] = { holds, awaits, tied } end
+      -- Its worker learns its id where the state was, which is known.
+      fields[at], fields[at + 1] = 'id', id
+      fields[#fields + 1], fields[#fields + 2] = 'token', fresh
+      picked.replies[place] = fields
       picked.free, picked.room[key], picked.top, taken = picked.free - cost, picked.room[key] - 1, rank, true
     end
   end
-  if not taken then picked.gone = picked.gone or candidate end
+  if not taken and not picked.gone then picked.gone = { rank, key } end
   local leave = picked.leave[key]
   if leave then leave[#leave + 1] = id else picked.leave[key] = { id } end
 end
@@ -97,16 +111,18 @@ local function pick(ready_keys, limits, limit, job_prefix, us, look, queue)
     room[key] = math.min(limit, limits[i])
     if room[key] <= 0 and redis.call('ZCARD', key) > 0 then behind[#behind + 1] = key end
   end
-  local picked = { jobs = {}, missed = {}, parks = {}, leave = {}, free = limit, room = room, behind = behind }
+  local picked = { ids = {}, tokens = {}, ranks = {}, replies = {}, bound = {}, missed = {}, parks = {}, leave = {},
+    free = limit, room = room, behind = behind, token = string.format('%.0f', us) }
   if queue[2] then picked.book = open_limits(queue[1], queue[2], queue[3]) end
   local from, looks = {}, limit + 100
-  local candidates, deeper = read_ready(ready_keys, room, from, look)
+  local candidates, of, deeper = read_ready(ready_keys, room, from, look)
   for round = 1, 2 do
-    for _, candidate in ipairs(candidates) do
-      local key, full = candidate[3], picked.free <= 0 or looks <= 0
+    for i = 1, #candidates, 2 do
+      local id, rank, key = candidates[i], candidates[i + 1], of and of[(i + 1) / 2] or ready_keys[1]
+      local full = picked.free <= 0 or looks <= 0
       from[key], looks = (from[key] or 0) + 1, looks - 1
-      if full or room[key] <= 0 or look_at_candidate(picked, candidate, job_prefix, us, limit, queue) then
-        left[#left + 1] = candidate[2]
+      if full or room[key] <= 0 or look_at_candidate(picked, id, rank, key, job_prefix, us, limit, queue) then
+        left[#left + 1] = rank
         if not seen[key] then
           seen[key] = true
           behind[#behind + 1] = key
@@ -115,10 +131,10 @@ local function pick(ready_keys, limits, limit, job_prefix, us, look, queue)
     end
     -- Where jobs were parked, some more are looked at: a backlog of one tenant must not use up the claim.
     if round == 2 or #picked.parks == 0 or picked.free <= 0 then break end
-    candidates, deeper = read_ready(ready_keys, room, from, 100 - math.min(100, limit))
+    candidates, of, deeper = read_ready(ready_keys, room, from, 100 - math.min(100, limit))
   end
   local first = picked.gone
-  if first and deeper and #left == 0 then left[1], behind[#behind + 1] = first[2], first[3] end
+  if first and deeper and #left == 0 then left[1], behind[#behind + 1] = first[1], first[2] end
   if #picked.parks > 0 then
     redis.call('ZCARD', queue[1] .. 'blocked')
     redis.call('ZCARD', queue[1] .. 'timers')
@@ -128,32 +144,28 @@ local function pick(ready_keys, limits, limit, job_prefix, us, look, queue)
   return picked
 end
 
--- Returns flat jobs {name, value, ...} with id and token.
+-- Returns flat jobs {name, value, ...} with id and token, and without state.
 local function take(picked, ready_keys, job_prefix, base, worker, running, stats, done, us, keep_ms)
   local now = math.floor(us / 1000)
-  local jobs, missed = picked.jobs, picked.missed
+  local missed, tokens, ranks, bound = picked.missed, picked.tokens, picked.ranks, picked.bound
   for _, key in ipairs(ready_keys) do
     if picked.leave[key] then redis.call('ZREM', key, unpack(picked.leave[key])) end
   end
-  local replies, holds, started = {}, {}, string.format('%.0f', now)
-  for i, job in ipairs(jobs) do
-    local id, fields = job[1], job[4]
-    if job[5] == '' then
-      redis.call('HSET', job_prefix .. id, 'state', 'running', 'token', job[2], 'worker', worker,
-        'rank', job[3], 'started_ms', started)
+  local runs, started = {}, string.format('%.0f', now)
+  for i, id in ipairs(picked.ids) do
+    local job, more = job_prefix .. id, bound[i]
+    if not more or more[1] == '' then
+      redis.call('HSET', job, 'state', 'running', 'token', tokens[i], 'worker', worker, 'rank', ranks[i], 'started_ms', started)
     else
-      redis.call('HSET', job_prefix .. id, 'state', 'running', 'token', job[2], 'worker', worker,
-        'rank', job[3], 'started_ms', started, 'holds', job[5], 'tied', job[7] or 'holds')
+      redis.call('HSET', job, 'state', 'running', 'token', tokens[i], 'worker', worker, 'rank', ranks[i], 'started_ms', started,
+        'holds', more[1], 'tied', more[3] or 'holds')
     end
-    if job[6] then redis.call('HDEL', job_prefix .. id, 'awaits') end
-    holds[2 * i - 1], holds[2 * i] = started, id
-    fields[#fields + 1], fields[#fields + 2] = 'id', id
-    fields[#fields + 1], fields[#fields + 2] = 'token', job[2]
-    replies[i] = fields
+    if more and more[2] then redis.call('HDEL', job, 'awaits') end
+    runs[2 * i - 1], runs[2 * i] = started, id
   end
-  if #jobs > 0 then
-    redis.call('ZADD', running, unpack(holds))
-    redis.pcall('HINCRBY', stats, 'claimed', #jobs)
+  if #runs > 0 then
+    redis.call('ZADD', running, unpack(runs))
+    redis.pcall('HINCRBY', stats, 'claimed', #runs / 2)
   end
   for instance, state in pairs(picked.book and picked.book.state or {}) do
     if #state[3] > 0 then redis.pcall('SADD', base .. 'holding:' .. instance, unpack(state[3])) end
@@ -172,5 +184,5 @@ local function take(picked, ready_keys, job_prefix, base, worker, running, stats
   if #missed > 0 then last_until(done, keep_ms) end
   count(stats, now, 'expired', #missed)
   if #picked.parks > 0 then park(base, picked.parks) end
-  return replies
+  return picked.replies
 end

@@ -187,7 +187,8 @@ class Take:
             return False
         now_us, had = self.world.now_us, int(job.get("token", 0))
         token = str(now_us if had < now_us else had + 1 + now_us % 1_000_000)
-        self.jobs.append({**job, "id": job_id, "token": token})
+        told = {name: value for name, value in job.items() if name != "state"}
+        self.jobs.append({**told, "id": job_id, "token": token})
         self.granted.append((rank, job_id))
         self.book.grant(job_id)
         job.update(state="running", token=token)
