@@ -63,6 +63,9 @@ class TaskQ(Looking, Steering, Preparing):
     @property
     def settings(self) -> Settings:
         """The settings in force. Raises ConfigError, naming the place of a bad one."""
+        found = self._settings
+        if found is not None:
+            return found
         with self._lock:
             if self._settings is None:
                 self._settings = Settings.load(self._given)
@@ -94,6 +97,9 @@ class TaskQ(Looking, Steering, Preparing):
     @property
     def client(self) -> Client:
         """The async client; made at the first use. Serves one event loop at a time."""
+        found = self._client
+        if found is not None:
+            return found
         with self._lock:
             if self._client is None:
                 settings = self.settings
@@ -109,6 +115,9 @@ class TaskQ(Looking, Steering, Preparing):
     @property
     def sync_client(self) -> SyncClient:
         """The blocking client; made at the first use."""
+        found = self._sync_client
+        if found is not None:
+            return found
         with self._lock:
             if self._sync_client is None:
                 settings = self.settings

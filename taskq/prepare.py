@@ -38,6 +38,10 @@ class Preparing(Registry, Connected):
         payload = self.codec.encode_call(
             call.args, cast("dict[str, object]", call.kwargs), limit=self.settings.max_payload
         )
+        parent = PARENT.get()
+        plain = options is NOTHING and not call.process and parent is None
+        if plain and not self.limits.any and not self.partitions:  # most jobs
+            return DEFAULT_QUEUE, NewJob(self._ids.new(), call.task, payload)
         extras = own.extras()
         if own.on_miss is None and options.on_miss == "run":
             extras += ("on_miss", "run")
@@ -57,7 +61,6 @@ class Preparing(Registry, Connected):
         if self.partitions:
             queue = self._place(queue, job_id)
         deadline = options.deadline_word()
-        parent = PARENT.get()
         return queue, NewJob(
             job_id,
             call.task,
