@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -34,22 +33,20 @@ class SyncClient:
         self._queues: dict[str, QueueKeys] = {}
         self._registered: set[str] = set()
         self._allowed: set[tuple[str, str]] = set()
-        self._lock = threading.Lock()
 
     def keys(self, queue: str) -> QueueKeys:
         """The keys of a queue; InvalidName when it cannot be one."""
-        with self._lock:
-            keys = self._queues.get(queue)
-            if keys is None:
-                keys = self._queues[queue] = QueueKeys(self._namespace, queue)
-            return keys
+        keys = self._queues.get(queue)
+        if keys is None:
+            # Two threads may both make them; they are alike.
+            keys = self._queues[queue] = QueueKeys(self._namespace, queue)
+        return keys
 
     def _register(self, queue: str) -> None:
-        if queue not in self._registered:
-            self.allow(queue, "enqueue")
-            call = commands.plain("SADD", self._shared.queues, queue, parse=int)
-            self.store.run(call, tries=TRIES)
-            self._registered.add(queue)
+        self.allow(queue, "enqueue")
+        call = commands.plain("SADD", self._shared.queues, queue, parse=int)
+        self.store.run(call, tries=TRIES)
+        self._registered.add(queue)
 
     def allow(self, queue: str, script: str) -> None:
         """As Client.allow."""
@@ -61,7 +58,10 @@ class SyncClient:
         """Enqueue jobs of one queue, 200 a call, each call all or none; what became of those that
         were not simply created, by id.
         """
-        self._register(queue)
+        if queue not in self._registered:
+            self._register(queue)
+        if len(jobs) == 1:
+            return sent_of(jobs, self._enqueue_all(queue, jobs))
         odd: dict[str, Sent] = {}
         for part in chunked(jobs):
             odd |= sent_of(part, self._enqueue_all(queue, part))
@@ -69,7 +69,7 @@ class SyncClient:
 
     def _enqueue_all(self, queue: str, jobs: Sequence[NewJob]) -> Enqueued:
         """All or none; waits for room when the queue wants that."""
-        patience = Patience(self._limits.full_timeout)
+        patience: Patience | None = None
         call = commands.enqueue(
             self.keys(queue), jobs, max_jobs=self._limits.bound(queue), all_or_none=True
         )
@@ -82,6 +82,7 @@ class SyncClient:
             except QueueFull as full:
                 if full.on_full != "wait" or len(jobs) > full.most:
                     raise
+                patience = patience or Patience(self._limits.full_timeout)
                 time.sleep(patience.pause(full))
 
     def outcome(self, queue: str, job_id: str, timeout: float | None) -> Outcome:

@@ -49,7 +49,7 @@ class ClusterSyncStore(SyncStore):
         """The one that failed last: it is not the first to be asked for the map."""
         self._fresh_until = 0.0
 
-    def _first_client(self) -> None:
+    def _first(self) -> None:
         return None
 
     def _node(self, node: Node) -> SyncStore:

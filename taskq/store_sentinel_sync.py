@@ -10,12 +10,12 @@ import contextlib
 import threading
 from typing import Any
 
-import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MasterDownError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from taskq.address import Address
+from taskq.connections import Borrowed, Connections
 from taskq.errors import StoreError, StoreUnavailable
 from taskq.sentinels import ASK_SECONDS, Sentinels, check_elected, check_role
 from taskq.store_sync import SyncStore
@@ -31,18 +31,19 @@ class SentinelSyncStore(SyncStore):
         self._lock = threading.Lock()
         super().__init__(address, **words)
 
-    def _first_client(self) -> redis.Redis | None:
+    def _first(self) -> Borrowed | None:
         return None
 
-    def _door(self) -> Any:
-        client = self._client
-        if client is not None:
-            return client
+    def _door(self) -> Borrowed:
+        door = self._connections
+        if door is not None:
+            return door
         with self._lock:
-            if self._client is None:
+            if self._connections is None:
                 primary = self._find()
-                self._client = self._client_at(primary, greet=self._only(primary))
-            return self._client
+                client = self._client_at(primary, greet=self._only(primary))
+                self._connections = Connections(client)
+            return self._connections
 
     def _find(self) -> Address:
         problems: list[StoreError] = []
@@ -62,17 +63,17 @@ class SentinelSyncStore(SyncStore):
                 client.close()
         raise self._sentinels.nobody(problems)
 
-    def _troubled(self, client: Any, error: RedisError) -> None:
+    def _troubled(self, door: Borrowed, error: RedisError) -> None:
         """Ask the sentinels before the next call. Calls of other threads that are under way on the
         old connections end there, each in its own way.
         """
         if not isinstance(error, _LOST):
             return
         with self._lock:
-            if self._client is client:
-                self._client = None
+            if self._connections is door:
+                self._connections = None
         with contextlib.suppress(RedisError, OSError):
-            client.connection_pool.disconnect(inuse_connections=False)
+            door.drop(in_use=False)
 
     def _only(self, primary: Address) -> Any:
         """A greeting for redis-py that refuses a server which is no primary, or is none any more:

@@ -1,4 +1,4 @@
-"""Runs calls on Redis from blocking code, any thread, over redis-py's connection pool."""
+"""Runs calls on Redis from blocking code, any thread, over connections that redis-py makes."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from redis.retry import Retry
 
 from taskq.address import Address
 from taskq.commands import Call, Confirm, Word, check_reply
+from taskq.connections import Borrowed, Connections
 from taskq.errors import StoreError, StoreUnavailable
 from taskq.redis_errors import check_eviction, check_version, server_error, unreachable
 from taskq.scripts import ScriptSet
@@ -92,7 +93,7 @@ def make_client(
 
 
 class SyncStore:
-    """The blocking door to one Redis. Safe from threads; after a fork redis-py opens new
+    """The blocking door to one Redis. Safe from threads; after a fork the child opens new
     connections.
 
     `client` replaces the connection: tests pass a fake server's client.
@@ -114,11 +115,10 @@ class SyncStore:
         self._connect_timeout = connect_timeout
         self._socket_timeout = socket_timeout
         self._name = name
-        # redis-py's own signatures are untyped in part.
-        self._client: Any = client or self._first_client()
+        self._connections = self._first() if client is None else Borrowed(client)
 
-    def _first_client(self) -> redis.Redis | None:
-        return self._client_at(self.address)
+    def _first(self) -> Borrowed | None:
+        return Connections(self._client_at(self.address))
 
     def _client_at(
         self,
@@ -135,14 +135,20 @@ class SyncStore:
             greet=greet,
         )
 
-    def _door(self) -> Any:
-        """The client to use now."""
-        return self._client
+    def _door(self) -> Borrowed:
+        """The connections to use now."""
+        assert self._connections is not None
+        return self._connections
 
-    def _troubled(self, client: Any, error: RedisError) -> None:
+    @property
+    def client(self) -> Any:
+        """The redis-py client in use now, for what is not a call of ours."""
+        return self._door().client
+
+    def _troubled(self, door: Borrowed, error: RedisError) -> None:
         """A server that is no primary any more is left: its name may by now lead to another."""
         if isinstance(error, (ReadOnlyError, MasterDownError)):
-            client.connection_pool.disconnect()
+            door.drop()
 
     @property
     def where(self) -> str:
@@ -163,42 +169,21 @@ class SyncStore:
             return unreachable(where, error)
         return server_error(str(error), where)
 
-    def _reply(self, call: Call[Any], confirm: Confirm | None) -> Any:
-        client = self._door()
-        try:
-            return self._ask(client, call, confirm)
-        except RedisError as error:
-            self._troubled(client, error)
-            raise
-
-    def _ask(self, client: Any, call: Call[Any], confirm: Confirm | None) -> Any:
+    def _ask(self, door: Borrowed, call: Call[Any], confirm: Confirm | None) -> Any:
         if not self._checked:
-            info: Any = client.execute_command("INFO", "server")
+            info = door.command("INFO", "server")
             server = "valkey" if "valkey_version" in info else "redis"
             check_version(server, str(info.get(f"{server}_version", "")), self.where)
             self._checked = True
         if not call.script:
-            return client.execute_command(*call.args)
+            return door.command(*call.args)
         script = self.scripts.get(call.script)
-        words = (script.sha, len(call.keys), *call.keys, *call.args)
+        words = ("EVALSHA", script.sha, len(call.keys), *call.keys, *call.args)
         try:
-            return self._evaluate(client, words, confirm)
+            return door.ask(*words) if confirm is None else _confirmed(door, words, confirm)
         except NoScriptError:
-            client.execute_command("SCRIPT LOAD", script.source)
-            return self._evaluate(client, words, confirm)
-
-    def _evaluate(self, client: Any, words: Sequence[Word], confirm: Confirm | None) -> Any:
-        if confirm is None:
-            return client.execute_command("EVALSHA", *words)
-        with client.pipeline(transaction=False) as pipeline:  # one connection for both
-            pipeline.execute_command("EVALSHA", *words)
-            pipeline.execute_command(*confirm.words)
-            reply, count = pipeline.execute(raise_on_error=False)
-        for found in (reply, count):
-            if isinstance(found, RedisError):
-                raise found
-        confirm.check(count)
-        return reply
+            door.ask("SCRIPT", "LOAD", script.source)
+            return door.ask(*words) if confirm is None else _confirmed(door, words, confirm)
 
     def run(self, call: Call[T], *, tries: int = 1) -> T:
         """Run one call; see Store.run."""
@@ -211,7 +196,12 @@ class SyncStore:
     def _run(self, call: Call[T], confirm: Confirm | None, tries: int) -> T:
         for attempt in range(1, tries + 1):
             try:
-                reply = self._reply(call, confirm)
+                door = self._door()
+                try:
+                    reply = self._ask(door, call, confirm)
+                except RedisError as error:
+                    self._troubled(door, error)
+                    raise
                 check_reply(reply, call)
                 return call.parse(reply)
             except RedisError as error:
@@ -234,8 +224,8 @@ class SyncStore:
         Subscribing first means an end between asking and listening cannot be missed. None when
         `seconds` pass.
         """
-        client = self._door()
-        pubsub = client.pubsub(ignore_subscribe_messages=True)
+        door = self._door()
+        pubsub = door.client.pubsub(ignore_subscribe_messages=True)
         try:
             pubsub.subscribe(channel)
             pubsub.get_message(timeout=self._socket_timeout)
@@ -250,7 +240,7 @@ class SyncStore:
                     return data
             return None
         except RedisError as error:
-            self._troubled(client, error)
+            self._troubled(door, error)
             raise self._translate(error) from error
         finally:
             pubsub.close()
@@ -258,12 +248,18 @@ class SyncStore:
     def check_server(self) -> None:
         """ServerUnsupported when the server may throw jobs away."""
         try:
-            info: Any = self._door().execute_command("INFO", "memory")
+            info = self._door().command("INFO", "memory")
         except ResponseError as error:
             raise self._translate(error) from error
         check_eviction(str(info.get("maxmemory_policy", "")), self.where)
 
     def close(self) -> None:
         """Close all connections."""
-        if self._client is not None:
-            self._client.close()
+        if self._connections is not None:
+            self._connections.close()
+
+
+def _confirmed(door: Borrowed, words: Sequence[Word], confirm: Confirm) -> Any:
+    reply, count = door.ask_both(words, confirm.words)  # WAIT is about its own connection
+    confirm.check(count)
+    return reply

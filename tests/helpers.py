@@ -106,7 +106,7 @@ def _text(value: bytes) -> str:
 
 
 def client_of(store: SyncStore | redis.Redis) -> redis.Redis:
-    return store._client if isinstance(store, SyncStore) else store
+    return store.client if isinstance(store, SyncStore) else store
 
 
 def dump_queue(store: SyncStore | redis.Redis, prefix: str) -> dict[str, Entry]:

@@ -196,7 +196,7 @@ def test_the_script_and_python_give_every_job_the_same_rank(
     patience: list[int] | None,
     aging: bool,
 ) -> None:
-    client = store._client
+    client = store.client
     meta = {"policy": "aging"} if aging else {}
     if horizon is not None:
         meta["horizon_ms"] = str(horizon)
@@ -242,7 +242,7 @@ def test_in_a_fair_queue_the_script_and_the_book_give_every_job_the_same_turn(
     vtime: float,
     unit: float | None,
 ) -> None:
-    client = store._client
+    client = store.client
     client.hset(keys.meta, mapping={"policy": "fair", "vtime": str(vtime)})
     if unit is not None:
         client.hset(keys.meta, "unit_ms", str(unit))
