@@ -6,8 +6,9 @@ but id and token, which it takes out of the reply to put them into the next call
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from taskq.commands.produce import NewJob
 from taskq.keys import QueueKeys
 from taskq.scripts import ScriptSet
 
-_SCRIPTS = ScriptSet()
+_scripts = ScriptSet()
 _EMPTY = Codec().encode_call((), {}, limit=1000)
 _KEEP_MS = 600_000
 _DONE_MAX = 1_000_000
@@ -63,17 +64,34 @@ class Wire:
     def load(self, *names: str) -> None:
         """Give the server these scripts."""
         for name in names:
-            self.ask("SCRIPT", "LOAD", _SCRIPTS.get(name).source)
+            self.ask("SCRIPT", "LOAD", _scripts.get(name).source)
 
     def close(self) -> None:
         self._socket.close()
+
+
+@contextlib.contextmanager
+def scripts(others: ScriptSet) -> Iterator[None]:
+    """Use other scripts than those of this checkout."""
+    global _scripts
+    mine, _scripts = _scripts, others
+    try:
+        yield
+    finally:
+        _scripts = mine
+
+
+def run_raw(wire: Wire, call: bytes) -> Any:
+    """Send packed bytes; the reply as it came."""
+    wire.send(call)
+    return wire.receive()
 
 
 def packed(call: Call[Any]) -> bytes:
     """A call as bytes for the wire."""
     if not call.script:
         return _pack(call.args)
-    sha = _SCRIPTS.get(call.script).sha
+    sha = _scripts.get(call.script).sha
     return _pack(("EVALSHA", sha, len(call.keys), *call.keys, *call.args))
 
 

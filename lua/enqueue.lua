@@ -49,8 +49,10 @@ local more, claims, ticks, planned
 while position <= #ARGV do
   local start, id, task, payload = position, ARGV[position], ARGV[position + 1], ARGV[position + 2]
   position = position + 8 + 2 * tonumber(ARGV[position + 7])
-  local known, word, parts = seen[id], nil, nil
-  if not known and redis.call('EXISTS', job_prefix .. id) == 1 then
+  local known, word, parts, twice = nil, nil, nil, seen[id]
+  if twice then
+    known = { ARGV[twice + 1], ARGV[twice + 2] }
+  elseif redis.call('EXISTS', job_prefix .. id) == 1 then
     known = redis.call('HMGET', job_prefix .. id, 'task', 'payload')
   end
   if ARGV[start + 7] ~= '0' then parts = parts_of(ARGV, start) end
@@ -67,7 +69,7 @@ while position <= #ARGV do
   if known then
     if known[1] == task and known[2] == payload then
       word = 'DUP'
-      if not seen[id] then twin = start end
+      if not twice then twin = start end
     elseif all_or_none == '1' then
       return { 'CONFLICT', id }
     else
@@ -88,7 +90,7 @@ while position <= #ARGV do
       end
     end
     if not word then
-      seen[id] = { task, payload }
+      seen[id] = start
       fresh[#fresh + 1] = start
       local class = ARGV[start + 6]
       if not served[class] then
@@ -167,11 +169,11 @@ if #ends > 0 then
     if shares.finish[group] then shares.finish[group] = shares.finish[group] + owed end
   end
 end
-local by_class, given, due, first = {}, {}, {}, nil
+local by_class, given, due, first, usual = {}, {}, {}, nil, {}
 for _, start in ipairs(fresh) do
   local id, priority, class, parts = ARGV[start], ARGV[start + 3], ARGV[start + 6], more and more[start]
   local at, deadline = time_of(ARGV[start + 4], now), time_of(ARGV[start + 5], now)
-  local state, fields, plan = 'ready', parts and parts.fields or {}, planned and planned[start] or {}
+  local state, fields, plan = 'ready', parts and parts.fields, planned and planned[start]
   if at and at > now then
     state = 'scheduled'
     due[#due + 1], due[#due + 2] = at, id
@@ -182,18 +184,33 @@ for _, start in ipairs(fresh) do
       ranks = {}
       by_class[class] = ranks
     end
-    ranks[#ranks + 1], ranks[#ranks + 2] = plan[1] or rank_of(policy, tonumber(priority), deadline, now), id
+    local rank = plan and plan[1]
+    if not rank and not deadline then -- the same for all of a priority: worked out, and made a text, once
+      rank = usual[priority]
+      if not rank then
+        rank = string.format('%.17g', rank_of(policy, tonumber(priority), nil, now))
+        usual[priority] = rank
+      end
+    end
+    ranks[#ranks + 1], ranks[#ranks + 2] = rank or rank_of(policy, tonumber(priority), deadline, now), id
   end
-  if priority ~= '5' then fields[#fields + 1], fields[#fields + 2] = 'priority', priority end
-  if deadline then fields[#fields + 1], fields[#fields + 2] = 'deadline_ms', text(deadline) end
-  if class ~= '' then
-    fields[#fields + 1], fields[#fields + 2] = 'class', class
-    given[class] = true
+  if priority ~= '5' or deadline or class ~= '' or plan or parts then
+    fields = fields or {}
+    if priority ~= '5' then fields[#fields + 1], fields[#fields + 2] = 'priority', priority end
+    if deadline then fields[#fields + 1], fields[#fields + 2] = 'deadline_ms', text(deadline) end
+    if class ~= '' then
+      fields[#fields + 1], fields[#fields + 2] = 'class', class
+      given[class] = true
+    end
+    local charge = plan and plan[2]
+    if charge then fields[#fields + 1], fields[#fields + 2] = 'charged', string.format('%.17g', charge) end
+    if charge or parts and parts.key then fields[#fields + 1], fields[#fields + 2] = 'tied', '1' end
+    redis.call('HSET', job_prefix .. id, 'state', state, 'task', ARGV[start + 1], 'payload', ARGV[start + 2],
+      'enqueued_ms', started, unpack(fields))
+  else
+    redis.call('HSET', job_prefix .. id, 'state', state, 'task', ARGV[start + 1], 'payload', ARGV[start + 2],
+      'enqueued_ms', started)
   end
-  if plan[2] then fields[#fields + 1], fields[#fields + 2] = 'charged', string.format('%.17g', plan[2]) end
-  if plan[2] or parts and parts.key then fields[#fields + 1], fields[#fields + 2] = 'tied', '1' end
-  redis.call('HSET', job_prefix .. id, 'state', state, 'task', ARGV[start + 1], 'payload', ARGV[start + 2],
-    'enqueued_ms', started, unpack(fields))
 end
 if claims then keep_claims(claims) end
 if ticks then tick(base, meta, ticks) end

@@ -28,7 +28,8 @@
 -- 10 keep_ms        ms     how long a cancelled job is kept
 -- 11 limit          count  jobs to take back in this call, 1..100
 -- Returns
--- {"OK", now_ms, wait_ms, id, "READY" | "DEAD" | "CANCELLED", worker, ...}   wait_ms: call again after that long
+-- {"OK", now_ms, wait_ms, id, "READY" | "DEAD" | "CANCELLED", worker, ...}   wait_ms: call again after that long; -1: nobody is
+--   silent, and a heartbeat tells when somebody is
 -- Cost: O(h + k log n) for h holders looked at and k jobs, h <= 100, k <= 100
 -- Flags: allow-oom
 -- @include now_us text ask cost_of expect read_job count announce last_until finish trim wake_up score_of last_seen next_timer note_timer is_outdated unpark let_go take_back
@@ -42,7 +43,9 @@ expect({ ready, dead, done }, stats, wake)
 redis.call('SCARD', classes)
 local now = math.floor(now_us() / 1000)
 local last = tonumber(redis.call('HGET', meta, 'reaped_ms'))
-if last and now >= last and now - last < every_ms then return { 'OK', text(now), every_ms - (now - last) } end
+if last and now >= last and now - last < every_ms then
+  return { 'OK', text(now), redis.call('HLEN', suspects) > 0 and every_ms - (now - last) or -1 }
+end
 local amnesty = not last or now < last or now - last > 3 * every_ms + grace_ms
 
 local fresh, lost, wait, slots, looked = {}, {}, every_ms, 0, redis.call('SRANDMEMBER', holders, 100)
@@ -76,7 +79,8 @@ for _, worker in ipairs(lost) do
 end
 plan_wakes(ties, string.sub(job_prefix, 1, -5))
 
-redis.call('HSET', meta, 'reaped_ms', text(wait == 0 and now - every_ms or now))
+-- As if it had been earlier, where somebody's grace time ends sooner: the next pass is due then, whoever makes it.
+redis.call('HSET', meta, 'reaped_ms', text(now + wait - every_ms))
 if slots > 0 then redis.call('HSET', meta, 'slots', text(slots)) else redis.call('HDEL', meta, 'slots') end
 if #fresh > 0 then redis.call('HSET', suspects, unpack(fresh)) end
 local words = take_back(moves, now, job_prefix, running_prefix, ready, dead, done, wake, stats, classes,
@@ -87,4 +91,5 @@ for _, worker in ipairs(emptied) do
   redis.call('HDEL', vitals, worker)
   redis.call('DEL', cancels_prefix .. worker)
 end
+if wait > 0 and redis.call('HLEN', suspects) == 0 then wait = -1 end
 return { 'OK', text(now), wait, unpack(words) }

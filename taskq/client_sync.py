@@ -66,8 +66,6 @@ class SyncClient:
         """
         if queue not in self._registered:
             self._register(queue)
-        if len(jobs) == 1:
-            return sent_of(jobs, self._enqueue_all(queue, jobs))
         odd: dict[str, Sent] = {}
         for part in chunked(jobs):
             odd |= sent_of(part, self._enqueue_all(queue, part))

@@ -19,7 +19,7 @@ from taskq.handle import Job
 from taskq.keys import check_name
 from taskq.limit import Limit
 from taskq.limit_book import LimitBook
-from taskq.options import OptionWords, checked
+from taskq.options import NOTHING, OptionWords, checked
 from taskq.partition import partition_names
 from taskq.queue_settings import QueueSettings
 from taskq.task import AsyncTask, PlainTask, Signature, Task, choose_executor
@@ -91,7 +91,7 @@ class Registry(ABC):
         for plain ones. Raises ConfigError for a name that is taken, an option out of range, a
         function that cannot be a task.
         """
-        options = checked(words)
+        options = checked(words) if words else NOTHING
         if "id" in words:
             raise InvalidOption("id belongs to one call: task.options(id=...)")
 

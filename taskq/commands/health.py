@@ -15,6 +15,10 @@ class Beat(NamedTuple):
     lapsed: bool
     holding: int
     cancels: list[str]
+    silent: int = 0
+    """Other workers that have not beaten: call reap. 0 in a beat that did not look."""
+    classes: int = 0
+    """How many classes have been given jobs."""
 
 
 class Measure(NamedTuple):
@@ -61,24 +65,32 @@ def heartbeat(
     pressed_ms: int = 0,
     told: int = 0,
     measures: Sequence[Measure] = (),
+    every_ms: int = 0,
 ) -> Call[Beat]:
-    """Prove life for `ttl_ms`; hear which jobs to cancel.
+    """Prove life for `ttl_ms`; hear which jobs to cancel, and which workers are silent.
 
     `rss`: bytes this process holds; `slots`: jobs it can run at once. `watermark` > 0 looks at the
     server's memory: while it is above so many percent of maxmemory, enqueue is refused; one look
     counts for `pressed_ms`. `measures`, at most MEASURES, count once however often they are sent
-    under the same number `told`.
+    under the same number `told`. `every_ms` > 0 looks at the other workers, unless one of them has
+    within that time.
     """
     words: list[Word] = [worker, ttl_ms, f"rss={rss} slots={slots}", watermark, pressed_ms, told]
+    words += (keys.alive_prefix, every_ms)
     for one in measures:
         words += (one.task, one.runs, f"{one.ms:.3f}", one.starts)
         words += (f"{one.slack_ms:.0f}", f"{one.least_ms:.0f}", one.late)
     return Call(
         "heartbeat",
-        (*_worker_keys(keys, worker), keys.meta, keys.averages, keys.slacks),
+        (*_worker_keys(keys, worker), keys.meta, keys.averages, keys.slacks, keys.classes),
         words,
         lambda reply: Beat(
-            int(reply[1]), bool(reply[2]), reply[3], [text(item) for item in reply[4:]]
+            int(reply[1]),
+            bool(reply[2]),
+            reply[3],
+            [text(item) for item in reply[6:]],
+            reply[4],
+            reply[5],
         ),
     )
 
@@ -110,7 +122,9 @@ def reap(
     keep_ms: int,
     limit: int = 100,
 ) -> Call[Reaped]:
-    """Take jobs back from dead workers; `wait_ms` says when to look again."""
+    """Take jobs back from dead workers; `wait_ms` says when to look again, -1: when a heartbeat
+    tells of somebody silent.
+    """
 
     def parse(reply: list[Any]) -> Reaped:
         return Reaped(int(reply[2]), _taken_back(reply[3:]))
@@ -200,18 +214,25 @@ def roster(
 ) -> list[Call[Any]]:
     """What a worker tells about itself. Not queue state, and in another slot, so plain commands."""
     words: list[Word] = [word for pair in fields.items() for word in pair]
-    now_ms = time.time_ns() // 1_000_000
     key = keys.worker(worker)
     return [
-        plain("HSET", key, *words, "beat_ms", now_ms, parse=int),
+        plain("HSET", key, *words, "beat_ms", _now_ms(), parse=int),
         plain("PEXPIRE", key, life_ms, parse=int),
-        plain("ZADD", keys.workers, now_ms, worker, parse=int),
     ]
+
+
+def enlist(keys: SharedKeys, worker: str) -> Call[int]:
+    """Have the roster list a worker."""
+    return plain("ZADD", keys.workers, _now_ms(), worker, parse=int)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def trim_roster(keys: SharedKeys) -> Call[int]:
     """Forget workers that have told nothing for a day."""
-    oldest = time.time_ns() // 1_000_000 - 86_400_000
+    oldest = _now_ms() - 86_400_000
     return plain("ZREMRANGEBYSCORE", keys.workers, "-inf", oldest, parse=int)
 
 

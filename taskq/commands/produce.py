@@ -122,8 +122,10 @@ def enqueue(
     args: list[Word] = [keys.job_prefix, int(all_or_none), max_jobs]
     for job in jobs:
         args += job[:7]
-        args.append(len(job.extras) // 2)
-        args += job.extras
+        extras = job[7]
+        args.append(len(extras) // 2)
+        if extras:
+            args += extras
 
     def parse(reply: list[Any]) -> Enqueued:
         word = reply[0]

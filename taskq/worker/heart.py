@@ -5,6 +5,7 @@ leases.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -23,6 +24,12 @@ log = logging.getLogger("taskq.heart")
 #: The roster is told, and the server's memory looked at, at every so many beats: an idle worker
 #: should send little.
 ROSTER_EVERY = 5
+#: How often a worker has itself listed anew, s: the order of the list, and how long it keeps those
+#: that are gone, need no more. When its entry was lost the hash of what it tells was too, mostly.
+LISTED_EVERY = 60.0
+#: The part of a heartbeat after which the workers of a queue are looked at again: the beat that is
+#: to see that somebody is silent must not come a moment too early, and leave it to the next.
+LOOK_AFTER = 0.75
 #: Beats in a row at which more is held than is known, before that is looked into.
 UNKNOWN_FOR = 3
 
@@ -30,8 +37,9 @@ UNKNOWN_FOR = 3
 class Heart:
     """Beats for every queue of a worker, every `settings.heartbeat` seconds.
 
-    `on_cancel(line, ids)`, `on_lapse(line)` and `known(line)` are called on the heart's thread;
-    `known` says how many jobs the worker thinks it holds, None while that is changing.
+    `on_cancel(line, ids)`, `on_lapse(line)`, `on_news(line, beat)` and `known(line)` are called on
+    the heart's thread; `known` says how many jobs the worker thinks it holds, None while that is
+    changing. News are silent workers, and another number of classes than in the beat before.
     """
 
     def __init__(
@@ -44,6 +52,7 @@ class Heart:
         load: Callable[[], Load],
         on_cancel: Callable[[Line, list[str]], None],
         on_lapse: Callable[[Line], None],
+        on_news: Callable[[Line, commands.Beat], None],
         known: Callable[[Line], int | None],
     ) -> None:
         self.store = store
@@ -54,9 +63,14 @@ class Heart:
         self._load = load
         self._on_cancel = on_cancel
         self._on_lapse = on_lapse
+        self._on_news = on_news
         self._known = known
         self._unknown: dict[str, int] = {}
         """Beats in a row at which a queue said that we hold more than we know of."""
+        self._classes: dict[str, int] = {}
+        """How many classes each queue had at the last beat."""
+        self._listed: dict[str, float] = {}
+        """When the worker had itself listed, monotonic s, by the id it goes by."""
         self._wanted = threading.Event()
         self._stopping = False
         self._beats = 0
@@ -126,6 +140,9 @@ class Heart:
                 self._on_lapse(line)
             if beat.cancels:
                 self._on_cancel(line, beat.cancels)
+            if beat.silent or beat.classes != self._classes.get(line.queue):
+                self._classes[line.queue] = beat.classes
+                self._on_news(line, beat)
             self._compare(line, beat.holding)
         if problem is not None:
             raise problem
@@ -148,6 +165,7 @@ class Heart:
                 pressed_ms=round(settings.heartbeat * ROSTER_EVERY * 2500),
                 told=line.tally.number,
                 measures=measures,
+                every_ms=round(settings.heartbeat * LOOK_AFTER * 1000),
             )
         )
         line.tally.told()
@@ -175,10 +193,19 @@ class Heart:
         try:
             for worker in dict.fromkeys(line.worker for line in self._lines):
                 told = {**fields, "worker": worker}
-                for call in commands.roster(self._shared, worker, told, self._life_ms()):
+                hset, *others = commands.roster(self._shared, worker, told, self._life_ms())
+                lost = self.store.run(hset) > 1
+                for call in others:
                     self.store.run(call)
+                self._enlist(worker, anew=lost)
         except StoreUnavailable as error:
             log.warning("not on the roster: %s", error)
+
+    def _enlist(self, worker: str, *, anew: bool) -> None:
+        now = time.monotonic()
+        if anew or now - self._listed.get(worker, -math.inf) >= LISTED_EVERY:
+            self.store.run(commands.enlist(self._shared, worker))
+            self._listed[worker] = now
 
     def _life_ms(self) -> int:
         return round(self._settings.heartbeat * ROSTER_EVERY * 2500) + round(

@@ -1,18 +1,20 @@
 """What workers do for a queue beside running its jobs: reap for those that died, bury those whose
 death was seen, and find classes of jobs this worker can run.
 
-Every worker does it, so there is no process whose death would stop it.
+Every worker does it, so there is no process whose death would stop it. While nothing is to be done
+it asks nothing of Redis: heartbeats tell when another worker is silent, or a class is new.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Iterable
 
 from taskq import commands
 from taskq.classes import PROCESS, serves
-from taskq.commands import Reaped
+from taskq.commands import Beat, Reaped
 from taskq.errors import StoreError
 from taskq.registry import Registry
 from taskq.settings import Settings
@@ -24,10 +26,31 @@ from taskq.worker.pump import Pump
 
 log = logging.getLogger("taskq.worker")
 
-#: Passes of the reaper between two looks for classes with jobs we can run.
-CLASSES_EVERY = 3
+#: Between two looks for classes when the heartbeats tell of no new one, s; they tell their number.
+CLASSES_EVERY = 60.0
+#: So many classes a look sees, at most. Where there are more, each sees others of them, and there
+#: is one every so many heartbeats.
+SEEN = 200
+MANY_EVERY = 3
 #: A worker that was woken for nothing looks for classes at most so often, s.
 SEEK_EVERY = 0.2
+
+
+class _Chores:
+    """What is to be done for one queue."""
+
+    __slots__ = ("classes", "looked_at", "news", "reap", "unlooked")
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+        self.reap = False
+        """Another worker is silent."""
+        self.unlooked = False
+        """There may be classes that were not looked at."""
+        self.classes = 0
+        """How many there were at the last heartbeat that told."""
+        self.looked_at = 0.0
+        """Event-loop time of the last look at classes."""
 
 
 class Upkeep:
@@ -48,32 +71,57 @@ class Upkeep:
         self._pump = pump
         self._process_slots = process_slots
         self._clockwork = clockwork
+        self._chores: dict[str, _Chores] = defaultdict(_Chores)
+        """By queue."""
         self._sought: dict[str, float] = {}
         """Event-loop time of the last look for classes that somebody's wake-up led to, by queue."""
         self._seeking: dict[str, asyncio.Task[None]] = {}
         self._foreign: dict[str, set[str]] = {}
         """Classes by queue that this worker does not serve, and of which others were told."""
 
+    def hear(self, line: Line, beat: Beat) -> None:
+        """A heartbeat told of silent workers or of new classes. Only from the event loop."""
+        chores = self._chores[line.queue]
+        chores.reap = chores.reap or beat.silent > 0
+        chores.unlooked = chores.unlooked or beat.classes != chores.classes
+        chores.classes = beat.classes
+        chores.news.set()
+
     async def keep(self, line: Line) -> None:
-        """Reap for one queue, and look for classes, until cancelled. Together all workers make one
-        pass a beat.
-        """
-        settings = self._settings
-        wait = settings.heartbeat / 2
-        passes = 0
+        """Do what is to be done for one queue, until cancelled."""
+        chores, heartbeat = self._chores[line.queue], self._settings.heartbeat
+        wait = heartbeat
         while True:
-            await asyncio.sleep(wait)
             try:
-                reaped = await self._store.run(self._reap_call(line))
-                note_taken_back(reaped.jobs)
-                wait = max(0.05, reaped.wait_ms / 1000)
-                if reaped.jobs or passes % CLASSES_EVERY == 0:
-                    await self.find_classes(line)
-                await self._clockwork.announce_what_is_left(line)
-                passes += 1
+                async with asyncio.timeout(wait):
+                    await chores.news.wait()
+            except TimeoutError:
+                pass
+            chores.news.clear()
+            try:
+                wait = await self._see_to(line, chores)
             except StoreError as error:
                 log.debug("upkeep of %s: %s", line.queue, error)
-                wait = settings.heartbeat
+                chores.reap = chores.unlooked = True  # what was asked for may not have been done
+                wait = heartbeat
+
+    async def _see_to(self, line: Line, chores: _Chores) -> float:
+        """Do what is to be done now; how long to wait for news then, s."""
+        wait = heartbeat = self._settings.heartbeat
+        if chores.reap:
+            chores.reap = False  # before it is asked: what is heard meanwhile counts
+            reaped = await self._store.run(self._reap_call(line))
+            note_taken_back(reaped.jobs)
+            if reaped.wait_ms >= 0:
+                chores.reap = True
+                wait = max(0.05, reaped.wait_ms / 1000)
+            chores.unlooked = chores.unlooked or bool(reaped.jobs)
+        most = MANY_EVERY * heartbeat if chores.classes > SEEN else CLASSES_EVERY
+        if chores.unlooked or asyncio.get_running_loop().time() - chores.looked_at >= most:
+            chores.unlooked = False
+            await self.find_classes(line)
+        await self._clockwork.announce_what_is_left(line)
+        return wait
 
     def _reap_call(self, line: Line) -> commands.Call[Reaped]:
         settings = self._settings
@@ -115,8 +163,9 @@ class Upkeep:
     async def find_classes(self, line: Line) -> set[str]:
         """Claim also from the classes with jobs that this worker can run; those that it cannot."""
         found = await self._store.run(
-            commands.plain("SRANDMEMBER", line.keys.classes, 200, parse=_texts)
+            commands.plain("SRANDMEMBER", line.keys.classes, SEEN, parse=_texts)
         )
+        self._chores[line.queue].looked_at = asyncio.get_running_loop().time()
         labels, tasks = self._settings.provides, self._registry.tasks
         processes = self._process_slots > 0
         mine = {name for name in found if serves(name, labels, tasks, processes)}

@@ -153,6 +153,7 @@ class Worker:
             load=self._load,
             on_cancel=self._on_cancel,
             on_lapse=self._on_lapse,
+            on_news=lambda line, beat: self._on_loop(self.upkeep.hear, line, beat),
             known=self._known,
         )
 

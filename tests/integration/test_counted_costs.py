@@ -94,7 +94,7 @@ def test_drain(server: Server, namespace: str, meter: Meter) -> None:
     found = meter.cost(count)
     wire.close()
     assert claimer.done == count
-    assert_within(found, Cost(0.0106, 5.40, 80, 190))
+    assert_within(found, Cost(0.0106, 5.40, 80, 165))
 
 
 async def test_drain_by_a_worker(server: Server, namespace: str, meter: Meter) -> None:
@@ -127,7 +127,7 @@ async def test_drain_by_a_worker(server: Server, namespace: str, meter: Meter) -
     assert found.scripts <= 0.016, found
     assert found.commands <= 5.5, found
     assert found.to_server <= 90, found
-    assert found.from_server <= 190, found
+    assert found.from_server <= 165, found
 
 
 Send = Callable[[TaskQ], Awaitable[int]]

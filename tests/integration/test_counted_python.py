@@ -40,30 +40,29 @@ class Cost(NamedTuple):
 #: By way, then by Python: compilers and free lists differ.
 BOUNDS: dict[str, dict[str, Cost]] = {
     "drain": {
-        "3.11": Cost(46.7, 47.1),
-        "3.12": Cost(47.4, 38.5),
-        "3.13": Cost(47.4, 36.4),
+        "3.11": Cost(46.7, 44.1),
+        "3.12": Cost(47.4, 35.5),
+        "3.13": Cost(47.4, 33.4),
     },
     "one by one": {
-        "3.11": Cost(103.5, 146.0),
-        "3.12": Cost(102.5, 145.9),
-        "3.13": Cost(102.5, 141.9),
+        "3.11": Cost(98.5, 140.9),
+        "3.12": Cost(97.5, 140.8),
+        "3.13": Cost(97.5, 136.8),
     },
-    # Most allocations there are of redis-py, whose versions differ: inf allows any number.
     "one by one, blocking": {
-        "3.11": Cost(69.5, float("inf")),
-        "3.12": Cost(68.5, float("inf")),
-        "3.13": Cost(68.5, float("inf")),
+        "3.11": Cost(63.5, 71.7),
+        "3.12": Cost(63.5, 70.5),
+        "3.13": Cost(63.5, 69.8),
     },
     "100 at a time": {
-        "3.11": Cost(49.0, 75.8),
-        "3.12": Cost(49.0, 69.7),
-        "3.13": Cost(49.0, 68.7),
+        "3.11": Cost(44.0, 70.8),
+        "3.12": Cost(44.0, 64.6),
+        "3.13": Cost(44.0, 63.5),
     },
     "in bulk": {
-        "3.11": Cost(30.1, 28.8),
-        "3.12": Cost(30.1, 28.6),
-        "3.13": Cost(30.1, 28.8),
+        "3.11": Cost(29.1, 26.6),
+        "3.12": Cost(29.1, 26.6),
+        "3.13": Cost(29.1, 26.5),
     },
 }
 

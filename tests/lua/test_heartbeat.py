@@ -6,6 +6,7 @@ import pytest
 
 from taskq import commands
 from taskq.commands import Beat
+from taskq.errors import StoreError
 from tests.helpers import a_hash, a_set, a_string, a_zset
 from tests.lua.engine import START, WORKER, Engine
 
@@ -164,3 +165,118 @@ def test_a_user_who_may_not_ask_for_the_memory_beats_all_the_same(real: Engine) 
         store.close()
         real.client.execute_command("ACL", "DELUSER", name)
     assert beat.now_ms == START
+
+
+def look(engine: Engine, worker: str = WORKER, *, slots: int = 4, every_ms: int = 1500) -> Beat:
+    return engine.run(
+        commands.heartbeat(engine.keys, worker, ttl_ms=6000, slots=slots, every_ms=every_ms)
+    )
+
+
+def test_a_beat_that_looks_notes_when_and_the_slots_of_all_that_live(engine: Engine) -> None:
+    assert look(engine) == Beat(START, True, 0, [])
+    assert engine.dump()["meta"] == a_hash({"reaped_ms": START, "slots": 4})
+
+    engine.run(commands.heartbeat(engine.keys, "w2", ttl_ms=6000, slots=3))
+    engine.now = START + 1500
+    assert look(engine, "w3", slots=10).silent == 0
+    assert engine.dump()["meta"] == a_hash({"reaped_ms": START + 1500, "slots": 17})
+    assert "suspects" not in engine.dump()
+
+
+@pytest.mark.parametrize(
+    ("earlier", "looks"), [(1499, False), (1500, True), (0, False), (-1, True)]
+)
+def test_one_worker_looks_at_a_time(engine: Engine, earlier: int, looks: bool) -> None:
+    engine.client.hset(engine.keys.meta, "reaped_ms", START - earlier)
+    engine.client.sadd(engine.keys.holders, "w2")
+
+    assert look(engine).silent == looks
+    assert ("suspects" in engine.dump()) == looks
+
+
+def test_a_beat_that_is_not_to_look_sees_nobody(engine: Engine) -> None:
+    engine.client.sadd(engine.keys.holders, "w2")
+
+    assert look(engine, every_ms=0).silent == 0
+    assert not {"suspects", "meta"} & set(engine.dump())
+
+
+def test_who_is_silent_is_suspected_once_and_no_pass_is_noted(engine: Engine) -> None:
+    engine.client.hset(engine.keys.meta, mapping={"reaped_ms": START - 1500, "slots": 9})
+    engine.client.sadd(engine.keys.holders, WORKER, "w2", "w3", "w4")
+    engine.client.hset(engine.keys.suspects, mapping={WORKER: 1, "w2": START - 700})
+    engine.run(commands.heartbeat(engine.keys, "w4", ttl_ms=6000, slots=3))
+
+    assert look(engine).silent == 2
+    assert engine.dump()["suspects"] == a_hash({"w2": START - 700, "w3": START})
+    assert engine.dump()["meta"] == a_hash({"reaped_ms": START - 1500, "slots": 9})
+
+    before = engine.dump()["suspects"]
+    engine.now = START + 100
+    assert look(engine).silent == 2
+    assert engine.dump()["suspects"] == before
+
+
+def test_silence_that_a_beat_saw_counts_as_suspicion(engine: Engine) -> None:
+    """From a heartbeat's look to the pass that takes the jobs back it takes the grace time."""
+    engine.seed_running("a", worker="w2")
+    engine.client.sadd(engine.keys.holders, "w2")
+    engine.client.hset(engine.keys.meta, "reaped_ms", START - 1000)
+
+    assert look(engine, every_ms=750).silent == 1
+    assert engine.reap() == (1000, [])
+    engine.now = START + 2500
+    assert engine.reap() == (-1, [("a", "READY", "w2")])
+
+
+def test_after_a_gap_what_a_beat_saw_counts_from_the_pass_on(engine: Engine) -> None:
+    engine.seed_running("a", worker="w2")
+    engine.client.sadd(engine.keys.holders, "w2")
+    engine.client.hset(engine.keys.meta, "reaped_ms", START - 3 * 1000 - 2500)
+
+    assert look(engine).silent == 1
+    engine.now = START + 2500
+    assert engine.reap().jobs == []
+    assert engine.dump()["suspects"] == a_hash({"w2": START + 2500})
+
+
+def test_where_not_all_are_looked_at_the_others_have_as_many_slots_each(engine: Engine) -> None:
+    for n in range(150):
+        engine.run(commands.heartbeat(engine.keys, f"w{n}", ttl_ms=6000, slots=2))
+
+    assert look(engine, "w0", slots=5).silent == 0
+    assert engine.client.hget(engine.keys.meta, "slots") == str(2 * 149 + 5).encode()
+    engine.client.unlink(engine.keys.holders, engine.keys.vitals)
+
+
+def test_workers_without_slots_leave_none(engine: Engine) -> None:
+    engine.client.hset(engine.keys.meta, "slots", 9)
+
+    look(engine, slots=0)
+
+    assert engine.dump()["meta"] == a_hash({"reaped_ms": START})
+
+
+def test_a_beat_tells_how_many_classes_there_are(engine: Engine) -> None:
+    engine.client.sadd(engine.keys.classes, "gpu", "process")
+    assert beat(engine).classes == 2
+
+
+def test_a_broken_set_of_classes_costs_no_lease(engine: Engine) -> None:
+    engine.client.set(engine.keys.classes, "oops")
+    assert look(engine) == Beat(START, True, 0, [])
+    assert f"alive:{WORKER}" in engine.dump()
+    engine.client.unlink(engine.keys.classes)
+
+
+@pytest.mark.parametrize("place", ["suspects", "vitals", "meta", "holders", "running"])
+def test_a_key_of_another_type_stops_a_beat_before_it_writes(engine: Engine, place: str) -> None:
+    key = engine.keys.running(WORKER) if place == "running" else getattr(engine.keys, place)
+    engine.client.set(key, "oops")
+    before = engine.dump()
+
+    with pytest.raises(StoreError):
+        look(engine)
+    assert engine.changed(before) == {}
+    engine.client.unlink(key)

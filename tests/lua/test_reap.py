@@ -43,7 +43,7 @@ def test_a_suspect_is_dead_when_the_grace_time_has_passed(engine: Engine) -> Non
     late = engine.reap()
 
     assert early == (1, [])
-    assert late == (1000, [("a", "READY", WORKER)])
+    assert late == (-1, [("a", "READY", WORKER)])
     assert engine.dump() == {
         "job:a": job("ready", **LEASE, crashes=1, attempt=4),
         "ready": a_zset({"a": 5}),
@@ -200,7 +200,7 @@ def test_a_hundred_jobs_at_most_a_call_and_the_worker_stays_known_until_it_is_em
     calls = [engine.reap() for _ in range(3)]
 
     assert [len(call.jobs) for call in calls] == [100, 100, 30]
-    assert [call.wait_ms for call in calls] == [0, 0, 1000]
+    assert [call.wait_ms for call in calls] == [0, 0, -1]
     dump = engine.dump()
     assert len(dump["ready"].content) == 230
     assert not {"holders", "suspects", f"running:{WORKER}"} & set(dump)
@@ -215,7 +215,7 @@ def test_the_bound_holds_over_several_dead_workers(engine: Engine) -> None:
     first, second = engine.reap(), engine.reap()
 
     assert (len(first.jobs), first.wait_ms) == (100, 0)
-    assert (len(second.jobs), second.wait_ms) == (20, 1000)
+    assert (len(second.jobs), second.wait_ms) == (20, -1)
     assert "holders" not in engine.dump()
 
 
@@ -372,3 +372,27 @@ def test_the_next_pass_is_when_the_first_suspicion_is_old_enough(engine: Engine)
     engine.client.hset(engine.keys.suspects, "w1", engine.now - 100)
     assert engine.reap(every_ms=1000).wait_ms == 1000
     engine.client.unlink(engine.keys.holders, engine.keys.suspects)
+
+
+def test_a_pass_is_made_when_the_grace_time_ends_although_the_last_was_just_now(
+    engine: Engine,
+) -> None:
+    engine.seed_running("a")
+    silent(engine)
+    passes = {0: 1000, 1000: 1000, 2000: 500, 2499: 1}
+
+    for after, wait in passes.items():
+        engine.now = START + after
+        assert engine.reap() == (wait, [])
+    engine.now = START + 2500
+    assert engine.reap() == (-1, [("a", "READY", WORKER)])
+
+
+def test_between_two_passes_there_is_nothing_to_wait_for_when_nobody_is_silent(
+    engine: Engine,
+) -> None:
+    engine.client.hset(engine.keys.meta, "reaped_ms", engine.now - 999)
+    assert engine.reap() == (-1, [])
+    engine.client.hset(engine.keys.suspects, "w2", START)
+    assert engine.reap() == (1, [])
+    engine.client.unlink(engine.keys.suspects)

@@ -44,9 +44,12 @@ class Calls(Pair):
         if reply[0] != "OK":
             self.unchanged()
 
-    def heartbeat(self, worker: str, told: int = 0, measures: Sequence[Measure] = ()) -> None:
+    def heartbeat(
+        self, worker: str, told: int = 0, measures: Sequence[Measure] = (), looks: bool = False
+    ) -> None:
+        every_ms = EVERY_MS if looks else 0
         self.agree(
-            lambda world: rules_workers.heartbeat(world, worker, BEAT_MS, told, measures),
+            lambda world: rules_workers.heartbeat(world, worker, BEAT_MS, told, measures, every_ms),
             commands.heartbeat(
                 self.keys,
                 worker,
@@ -55,6 +58,7 @@ class Calls(Pair):
                 slots=rules_workers.SLOTS,
                 told=told,
                 measures=measures,
+                every_ms=every_ms,
             ),
         )
 

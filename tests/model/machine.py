@@ -102,7 +102,7 @@ class QueueMachine(Calls, RuleBasedStateMachine):
 
     @rule(worker=workers, slots=slots)
     def a_worker_beats_and_claims(self, worker: str, slots: dict[str, int]) -> None:
-        self.heartbeat(worker)
+        self.heartbeat(worker, looks=True)
         self.claim(worker, Wish(HOUR_MS, 3, slots))
 
     @precondition(lambda self: bool(self.leases))

@@ -207,6 +207,7 @@ def _words(script: str, reply: object) -> Iterable[str]:
             words = ["new"] * reply[2] + [word.split()[0] for _, word in reply[3]]
     elif isinstance(reply, Beat):
         words = ["asked"] * len(reply.cancels) + ["lapsed"] * reply.lapsed
+        words += ["silent"] * bool(reply.silent)
     elif script in ("claim", "ack") and isinstance(reply, tuple):
         words = [reply[0], *reply[4].values(), *["job"] * len(reply[5])]
     elif script in ("promote", "purge") and isinstance(reply, tuple):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from taskq.commands import Buried, Reaped
 from tests.model.rules_limits import Ties, limits_due
 from tests.model.rules_order import Shares, turn
-from tests.model.rules_workers import RSS, SLOTS
+from tests.model.rules_workers import RSS, SLOTS, pass_due
 from tests.model.world import DEAD_KEEP_MS, Record, World, when
 
 
@@ -47,16 +47,11 @@ def promote(world: World, limit: int, classes: Sequence[str]) -> tuple[int, int]
 
 def lost_workers(world: World, every_ms: int, grace_ms: int) -> list[str]:
     """Workers the next pass takes jobs from; the server may go through them in any order."""
-    if not _pass_due(world, every_ms) or _amnesty(world, every_ms, grace_ms):
+    if not pass_due(world, every_ms) or _amnesty(world, every_ms, grace_ms):
         return []
     silent = world.holders - world.alive.keys()
     since = {worker: int(world.suspects.get(worker, world.now + 1)) for worker in silent}
     return sorted(w for w in silent if since[w] <= world.now and world.now - since[w] >= grace_ms)
-
-
-def _pass_due(world: World, every_ms: int) -> bool:
-    last = int(world.meta.get("reaped_ms", -(10**15)))
-    return world.now < last or world.now - last >= every_ms
 
 
 def _amnesty(world: World, every_ms: int, grace_ms: int) -> bool:
@@ -76,8 +71,9 @@ def reap(
     lost: Sequence[str],
 ) -> Reaped:
     """`lost`: lost_workers(), in the order in which they are looked at."""
-    if not _pass_due(world, every_ms):
-        return Reaped(every_ms - (world.now - int(world.meta["reaped_ms"])), [])
+    if not pass_due(world, every_ms):
+        rest = every_ms - (world.now - int(world.meta["reaped_ms"]))
+        return Reaped(rest if world.suspects else -1, [])
     amnesty, wait = _amnesty(world, every_ms, grace_ms), every_ms
     slots = SLOTS * len(world.holders & world.alive.keys() & world.vitals.keys())
     for worker in sorted(world.holders - world.alive.keys() - set(lost)):
@@ -104,12 +100,12 @@ def reap(
         if seen == limit:
             wait = 0
             break
-    world.meta["reaped_ms"] = str(world.now - (0 if wait else every_ms))
+    world.meta["reaped_ms"] = str(world.now + wait - every_ms)
     world.meta.pop("slots", None)
     if slots:
         world.meta["slots"] = str(slots)
     look.close(dead_max)
-    return Reaped(wait, taken)
+    return Reaped(wait if world.suspects or not wait else -1, taken)
 
 
 def bury(

@@ -23,7 +23,12 @@ def owns(job: Record, token: str, worker: str) -> bool:
 
 
 def heartbeat(
-    world: World, worker: str, ttl_ms: int, told: int = 0, measures: Sequence[Measure] = ()
+    world: World,
+    worker: str,
+    ttl_ms: int,
+    told: int = 0,
+    measures: Sequence[Measure] = (),
+    every_ms: int = 0,
 ) -> Beat:
     lapsed = worker not in world.alive
     world.alive[worker] = str(world.now)
@@ -37,7 +42,27 @@ def heartbeat(
     held = world.index(f"running:{worker}")
     asked = world.cancels.get(worker, set())
     asked.intersection_update(held)
-    return Beat(world.now, lapsed, len(held), sorted(asked))
+    silent = _look_around(world, every_ms)
+    return Beat(world.now, lapsed, len(held), sorted(asked), silent, len(world.classes))
+
+
+def pass_due(world: World, every_ms: int) -> bool:
+    """Has nobody looked at the workers for so long?"""
+    last = int(world.meta.get("reaped_ms", -(10**15)))
+    return world.now < last or world.now - last >= every_ms
+
+
+def _look_around(world: World, every_ms: int) -> int:
+    """Suspects those that are silent, and says how many; a pass is noted when there are none."""
+    if not every_ms or not pass_due(world, every_ms):
+        return 0
+    silent = world.holders - world.alive.keys()
+    for worker in silent:
+        world.suspects.setdefault(worker, str(world.now))
+    if not silent:
+        world.meta["reaped_ms"] = str(world.now)
+        world.meta["slots"] = str(SLOTS * len(world.holders & world.vitals.keys()))
+    return len(silent)
 
 
 def _measure(world: World, measures: Sequence[Measure]) -> None:

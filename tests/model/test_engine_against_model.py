@@ -50,7 +50,8 @@ cancel True|cancel False|cancel JobNotFound|cancel LeaseLost|cancel WrongState
 claim job|claim PAUSED|claim LAPSED
 audit|repair|enqueue new|enqueue DUP|enqueue CONFLICT|enqueue FULL
 fail RETRY|fail DEAD|fail CANCELLED|fail STALE|fail ALREADY|fail GONE
-forget GONE|heartbeat lapsed|heartbeat asked|held|pause|resume|configure|stats|retire
+forget GONE|heartbeat lapsed|heartbeat asked|heartbeat silent|held
+pause|resume|configure|stats|retire
 progress OK|progress STALE|progress GONE|promote job|purge job|watch
 bury READY|bury DEAD|bury CANCELLED|reap READY|reap DEAD
 release READY|release CANCELLED|release STALE|release GONE

@@ -168,5 +168,6 @@ def test_a_worker_on_the_roster_fades_and_can_leave() -> None:
     words = [call.args[0] for call in commands.roster(shared, "w", {"pid": 1}, 5000)]
     leave = [tuple(call.args) for call in commands.leave_roster(shared, "w")]
 
-    assert words == ["HSET", "PEXPIRE", "ZADD"]
+    assert words == ["HSET", "PEXPIRE"]
+    assert commands.enlist(shared, "w").args[:2] == ("ZADD", "ns:workers")
     assert leave == [("UNLINK", "ns:worker:w"), ("ZREM", "ns:workers", "w")]
