@@ -162,7 +162,9 @@ async def test_a_wake_token_that_is_lost_on_its_way_does_not_leave_a_job_waiting
 
 @pytest.mark.parametrize("name", ["heartbeat", "reap", "watch", "held", "promote", "retire"])
 @pytest.mark.parametrize("server", ["valkey"], indirect=True)
-async def test_any_other_lost_reply_does_no_harm(app: TaskQ, proxy: Proxy, name: str) -> None:
+async def test_any_other_lost_reply_does_no_harm(
+    app: TaskQ, proxy: Proxy, raw: redis.Redis, namespace: str, name: str
+) -> None:
     @app.task
     async def mark(n: int) -> int:
         return n
@@ -172,11 +174,15 @@ async def test_any_other_lost_reply_does_no_harm(app: TaskQ, proxy: Proxy, name:
             if name == "held":
                 proxy.lose("claim")
             proxy.lose(name)
+            if name == "reap":  # is called when another worker is silent, as this one is
+                raw.sadd(f"{namespace}:{{default}}:holders", "gone")
             jobs = [await mark.options(delay=0.1 * (n % 2)).enqueue(n) for n in range(10)]
 
             assert await app.results(jobs, timeout=5) == [*range(10)]
             if name != "retire":
                 await eventually(lambda: name in proxy.lost)
+            holders = f"{namespace}:{{default}}:holders"
+            await eventually(lambda: raw.sismember(holders, "gone") == 0)
 
         assert name in proxy.lost
 
