@@ -100,7 +100,9 @@ async def test_an_idle_worker_sends_at_most_a_command_a_second(
             app = await stack.enter_async_context(with_a_task(make_app(**short)))
             worker = await stack.enter_async_context(working(app))
             await idle(worker)
-        await asyncio.sleep(BLOCK)  # what only a worker that starts does is over
+        # What only a worker that starts does is over when it has slept once and looked again.
+        first = worker.pump.asked_at
+        await eventually(lambda: worker.pump.asked_at > first, timeout=10 * BLOCK + 10)
         monitor = Monitor(server)
         stack.callback(monitor.close)
         heard = await asyncio.to_thread(monitor.listen, BEATS)
