@@ -45,6 +45,17 @@ def _machine(results: Results, path: Path) -> list[str]:
     ]
 
 
+def picture(name: str, alt: str) -> list[str]:
+    """A plot of docs/images, light or dark as the reader has it."""
+    return [
+        "<picture>",
+        f'  <source media="(prefers-color-scheme: dark)" srcset="images/{name}-dark.png">',
+        f'  <img alt="{alt}" src="images/{name}-light.png">',
+        "</picture>",
+        "",
+    ]
+
+
 def scenario_table(figures: list[Figure]) -> list[str]:
     heads, cells, rows, by_figure = grid(figures)
     lines = [_row(["", *heads]), _row(["---", *("---:" for _ in heads)])]

@@ -6,6 +6,7 @@ The exit code is 1 when memory grew, jobs were lost or the rate was not kept.
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -103,4 +104,6 @@ def _run(binary: str, rate: float | None, seconds: float, every: float, keep: fl
 
 
 if __name__ == "__main__":
+    # As Ctrl-C: what was started is ended. Else its producer would go on without anybody.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     main()

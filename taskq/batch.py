@@ -17,7 +17,7 @@ class Posted:
     `failed` gets the queue, the batch and the error.
     """
 
-    __slots__ = ("_among", "_batch", "_failed", "_queue", "over")
+    __slots__ = ("_among", "_batch", "_failed", "_over", "_queue")
 
     def __init__(
         self,
@@ -30,8 +30,13 @@ class Posted:
         self._queue = queue
         self._among = among
         self._failed = failed
-        self.over: asyncio.Future[None] | None = None
-        """Somebody waits for its end: a client that is being closed."""
+        self._over: asyncio.Future[None] | None = None
+
+    def end(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """What a client that is being closed waits for; the same for all that do."""
+        if self._over is None:
+            self._over = loop.create_future()
+        return self._over
 
     def answered(self, done: Enqueued) -> None:
         self._end()
@@ -43,8 +48,8 @@ class Posted:
 
     def _end(self) -> None:
         self._among.discard(self)
-        if self.over is not None and not self.over.done():
-            self.over.set_result(None)
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
 
 
 def parts(batch: Batch) -> Iterator[Batch]:

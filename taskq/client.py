@@ -333,11 +333,9 @@ class Client:
         """Let what is being sent arrive, then close the connections."""
         loop = asyncio.get_running_loop()
         if self._loop is loop:
-            for posted in self._posted:
-                posted.over = loop.create_future()
-            waits = [posted.over for posted in self._posted if posted.over is not None]
-            if waits or self._sending:
-                await asyncio.gather(*self._sending, *waits, return_exceptions=True)
+            # What failed may have been sent again meanwhile.
+            while waits := [*self._sending, *(posted.end(loop) for posted in self._posted)]:
+                await asyncio.gather(*waits, return_exceptions=True)
         await self.store.close()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.endurance import plots
 from bench.endurance.record import Moment, Record, load
 from bench.endurance.verdict import FLAT, MEMORY, judge, thirds
+from bench.report import picture
 from bench.results import number
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,11 +93,7 @@ def _lines(record: Record, name: str) -> list[str]:
         "",
         about(record),
         "",
-        "<picture>",
-        f'  <source media="(prefers-color-scheme: dark)" srcset="images/{plots.NAME}-dark.png">',
-        f'  <img alt="Memory, CPU and delays by time" src="images/{plots.NAME}-light.png">',
-        "</picture>",
-        "",
+        *picture(plots.NAME, "Memory, CPU and delays by time"),
         *table(record),
     ]
 

@@ -18,7 +18,7 @@ import click
 from bench import pythons
 from bench.peers import comparison, tables, targets
 from bench.peers.comparison import Comparison
-from bench.report import scenario_table
+from bench.report import picture, scenario_table
 from bench.results import Results, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,16 +39,6 @@ def newest(folder: Path) -> Path | None:
 def _grid(heads: Sequence[str], lines: Iterable[Sequence[str]], left: int = 1) -> list[str]:
     rows = [list(heads), ["---"] * left + ["---:"] * (len(heads) - left), *map(list, lines)]
     return [*("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows), ""]
-
-
-def _picture(name: str, alt: str) -> list[str]:
-    return [
-        "<picture>",
-        f'  <source media="(prefers-color-scheme: dark)" srcset="images/{name}-dark.png">',
-        f'  <img alt="{alt}" src="images/{name}-light.png">',
-        "</picture>",
-        "",
-    ]
 
 
 def _table(found: Comparison, name: str) -> list[str]:
@@ -76,13 +66,13 @@ def _about(found: Comparison, name: str) -> list[str]:
 
 def _compared(found: Comparison, name: str) -> list[str]:
     lines = _about(found, name)
-    lines += _picture("peers-drain", "Draining no-op jobs: rate, server CPU and worker CPU")
+    lines += picture("peers-drain", "Draining no-op jobs: rate, server CPU and worker CPU")
     for table in ("drain", "drain, other jobs, jobs/s", "payloads, jobs/s drained"):
         lines += _table(found, table)
-    lines += _picture("peers-enqueue", "Enqueuing: jobs a second one by one, 100 at a time, bulk")
+    lines += picture("peers-enqueue", "Enqueuing: jobs a second one by one, 100 at a time, bulk")
     for table in ("enqueue, jobs/s", "enqueue, server CPU, µs/job"):
         lines += _table(found, table)
-    lines += _picture("peers-latency", "From enqueue to start by rate: p50 and p99")
+    lines += picture("peers-latency", "From enqueue to start by rate: p50 and p99")
     lines += [
         "A system that falls behind at one rate is not asked for higher ones; a client that blocks"
         " sends one job after the other.",
@@ -113,7 +103,7 @@ def _grown(found: Results, name: str) -> list[str]:
         "",
         f"Run of {found.when}, `{name}`: {words}.",
         "",
-        *_picture("growth", "Server CPU by waiting jobs, workers, groups and queues"),
+        *picture("growth", "Server CPU by waiting jobs, workers, groups and queues"),
     ]
     for scenario, figures in found.scenarios():
         lines += [f"**{scenario}**", "", *scenario_table(figures)]

@@ -3,6 +3,6 @@
 local function count(stats, now, name, amount)
   if amount == 0 then return end
   redis.pcall('HINCRBY', stats, name, amount)
-  local minute = stats .. ':' .. string.format('%d', now / 60000)
+  local minute = stats .. ':' .. string.format('%d', math.floor(now / 60000))
   if redis.pcall('HINCRBY', minute, name, amount) == amount then redis.pcall('PEXPIRE', minute, 7200000) end
 end

@@ -369,3 +369,42 @@ async def test_more_than_ever_fits_is_refused_without_waiting(
         await client.send_many("q", jobs(3))
 
     assert len(store.batches) == 1
+
+
+async def test_two_that_close_both_hear_the_end_of_what_was_posted(
+    client: Client, store: FakeStore, posts: list[tuple[Call[Any], Hearer[Any]]]
+) -> None:
+    sending = asyncio.ensure_future(client.send("q", jobs(1)[0]))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    closing = [asyncio.ensure_future(client.close()) for _ in range(2)]
+    for _ in range(4):
+        await asyncio.sleep(0)
+    ((call, hearer),) = posts
+
+    hearer.answered(call.parse([b"OK", b"1", 1]))
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(*closing)
+    assert await sending is CREATED
+
+
+async def test_a_close_waits_for_what_is_sent_again(
+    client: Client, store: FakeStore, posts: list[tuple[Call[Any], Hearer[Any]]]
+) -> None:
+    sending = asyncio.ensure_future(client.send("q", jobs(1)[0]))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    closing = asyncio.ensure_future(client.close())
+    for _ in range(4):
+        await asyncio.sleep(0)
+    store.hold = asyncio.Event()
+
+    posts[0][1].failed(StoreUnavailable("gone"))
+    for _ in range(8):
+        await asyncio.sleep(0)
+    assert not store.closed
+
+    store.hold.set()
+    await closing
+    assert await sending is CREATED
